@@ -1,0 +1,80 @@
+/* Processes: joining a job, safe points, progress, the event loop. */
+#ifndef CAIRN_PROCESS_H
+#define CAIRN_PROCESS_H
+
+#include <cairn/channel.h>
+#include <cairn/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Join the job. Collective; call once, before anything else of Cairn and instead of MPI_Init
+ * (a job may also have called MPI_Init_thread itself, with MPI_THREAD_SERIALIZED or more).
+ *
+ * Reads what `cairn run` put in the environment (CAIRN_DIR and others, see README); without it the
+ * job runs without snapshots. On error *out is NULL and the reason is on stderr. */
+CAIRN_MUST_CHECK cairn_status cairn_init(cairn_process **out, int *argc, char ***argv);
+
+/* Leave the job. Collective: waits for all, ends a snapshot that is being written, ends MPI if
+ * cairn_init began it, frees the handle. Safe with NULL. After an error in the middle of a job
+ * call cairn_leave instead. */
+cairn_status cairn_finalize(cairn_process *process);
+
+/* The way out of main for every outcome: CAIRN_OK finalizes and returns 0; CAIRN_E_STOPPED finalizes
+ * and returns 85; any other status is reported on stderr as "cairn: process I: what: why" and ends the
+ * whole job through MPI_Abort with cairn_exit_code(status), since the peers would wait for ever.
+ *     return cairn_leave(process, status, "reading flights.csv");   what may be NULL */
+int cairn_leave(cairn_process *process, cairn_status status, const char *what);
+
+uint32_t cairn_id(const cairn_process *process);
+uint32_t cairn_count(const cairn_process *process);
+/* How often this job has been restarted: 0 in its first launch. */
+uint32_t cairn_incarnation(const cairn_process *process);
+/* The Lamport clock; and with CAIRN_CLOCK=vector the vector (count entries), else NULL. */
+uint64_t cairn_lamport(const cairn_process *process);
+const uint64_t *cairn_vector(const cairn_process *process);
+/* Count a local event of the job. */
+void cairn_event(cairn_process *process);
+/* What the last failed call on this handle was about; never NULL. */
+const char *cairn_error_text(const cairn_process *process);
+
+/* How long a blocking call may wait before it fails with CAIRN_E_TIMEOUT (default 600 s, or
+ * CAIRN_WAIT_TIMEOUT). seconds > 0. */
+cairn_status cairn_set_deadline(cairn_process *process, double seconds);
+
+/* Loop style: "my protected state is what it must be at the start of step `step`, and I am not inside
+ * anything". Call once an iteration, on every process with the same steps, strictly increasing. Costs a few
+ * nanoseconds when no snapshot is asked for.
+ *
+ * CAIRN_E_STOPPED  a stop was requested and the last snapshot is committed: clean up and leave
+ * CAIRN_E_STATE    steps not increasing
+ * Requests from cairn_isend/cairn_irecv that are still open here are not part of the state: after a
+ * restart the job posts them anew. */
+CAIRN_MUST_CHECK cairn_status cairn_safepoint(cairn_process *process, uint64_t step);
+
+/* Event style. After every return of a handler the process is at a safe point. */
+typedef enum cairn_next {
+    CAIRN_CONTINUE, /* more to do: from on_idle, call again soon          */
+    CAIRN_WAIT,     /* nothing to do until the next message               */
+    CAIRN_STOP,     /* leave cairn_serve with CAIRN_OK                    */
+    CAIRN_FAIL      /* leave cairn_serve with *status as the handler set it */
+} cairn_next;
+
+typedef struct cairn_handlers {
+    /* A message came. `payload` has message->bytes bytes and is valid until the handler returns. */
+    cairn_next (*on_message)(cairn_process *process, const cairn_message *message,
+                             const void *payload, void *context, cairn_status *status);
+    /* No message is there; may be NULL, which means CAIRN_WAIT. */
+    cairn_next (*on_idle)(cairn_process *process, void *context, cairn_status *status);
+} cairn_handlers;
+
+/* Run handlers until one says CAIRN_STOP or CAIRN_FAIL. Messages are taken from all channels in turn.
+ * CAIRN_E_STOPPED as in cairn_safepoint; CAIRN_E_TIMEOUT when nothing came for the whole deadline. */
+CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_handlers *handlers,
+                                          void *context);
+
+/* Say how far the job is: done of total, any unit. The largest fraction that any process reports is the
+ * job's; a bar is drawn from it, `--kill PROC@PERCENT%` watches it, and a change of it is a sign of life. */
+void cairn_progress(cairn_process *process, uint64_t done, uint64_t total);
+
+#endif
