@@ -1,0 +1,474 @@
+#include "channel/link.h"
+
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* An eager message of Open MPI's shared memory and TCP transports, less their own headers. */
+#define SLOT_BYTES 4000
+/* One MPI count is an int: longer payloads go in pieces. */
+#define PIECE_BYTES ((size_t)1 << 30)
+
+enum { TAG_FRAME = 1, TAG_PAYLOAD = 2 };
+
+typedef struct ring {
+    MPI_Request *requests; /* persistent receives, [depth] */
+    char *slots;           /* [depth][slot_bytes]          */
+    uint32_t head;         /* oldest posted slot           */
+    uint32_t unposted;     /* consumed slots before head   */
+} ring;
+
+typedef struct send_buffer {
+    struct send_buffer *next;
+    MPI_Request request;
+    char bytes[];
+} send_buffer;
+
+struct cairn_link {
+    MPI_Comm comm;
+    uint32_t self, count;
+    bool owns_mpi;
+    size_t vector_bytes; /* behind every envelope */
+    size_t slot_bytes;
+    uint32_t depth;
+    ring *rings;             /* [count]; own entry empty         */
+    MPI_Request *heads;      /* [count]; requests[head] of each   */
+    send_buffer *free_sends; /* never empty while a send is built */
+    send_buffer *busy_sends;
+};
+
+struct cairn_transfer {
+    uint32_t pieces;
+    MPI_Request requests[];
+};
+
+static uint32_t ring_depth(uint32_t count)
+{
+    if (count <= 32) {
+        return 32;
+    }
+    return count <= 256 ? 8 : 2;
+}
+
+static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, cairn_error *error)
+{
+    int initialized = 0;
+    int provided = MPI_THREAD_SINGLE;
+    int rank = 0;
+    int size = 0;
+
+    if (MPI_Initialized(&initialized) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "MPI_Initialized failed");
+    }
+    if (!initialized) {
+        if (MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) {
+            return cairn_fail(error, CAIRN_E_MPI, "MPI_Init_thread failed");
+        }
+        link->owns_mpi = true;
+    } else if (MPI_Query_thread(&provided) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "MPI_Query_thread failed");
+    }
+    if (provided < MPI_THREAD_SERIALIZED) {
+        return cairn_fail(error, CAIRN_E_MPI, "this MPI gives no MPI_THREAD_SERIALIZED");
+    }
+    if (MPI_Comm_dup(MPI_COMM_WORLD, &link->comm) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "MPI_Comm_dup failed");
+    }
+    MPI_Comm_set_errhandler(link->comm, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(link->comm, &rank);
+    MPI_Comm_size(link->comm, &size);
+    link->self = (uint32_t)rank;
+    link->count = (uint32_t)size;
+    return CAIRN_OK;
+}
+
+static char *slot(const cairn_link *link, const ring *r, uint32_t index)
+{
+    return r->slots + (size_t)index * link->slot_bytes;
+}
+
+static cairn_status open_ring(cairn_link *link, uint32_t peer)
+{
+    ring *r = &link->rings[peer];
+
+    r->requests = calloc(link->depth, sizeof *r->requests);
+    r->slots = aligned_alloc(64, (size_t)link->depth * link->slot_bytes);
+    if (r->requests == NULL || r->slots == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < link->depth; i++) {
+        if (MPI_Recv_init(slot(link, r, i), (int)link->slot_bytes, MPI_BYTE, (int)peer, TAG_FRAME, link->comm,
+                          &r->requests[i]) != MPI_SUCCESS ||
+            MPI_Start(&r->requests[i]) != MPI_SUCCESS) {
+            return CAIRN_E_MPI;
+        }
+    }
+    link->heads[peer] = r->requests[0];
+    return CAIRN_OK;
+}
+
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, cairn_error *error)
+{
+    cairn_link *link = calloc(1, sizeof *link);
+    cairn_status status;
+
+    if (link == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "link");
+    }
+    status = open_mpi(link, argc, argv, error);
+    if (status != CAIRN_OK) {
+        free(link);
+        return status;
+    }
+    link->vector_bytes = vectors ? link->count * sizeof(uint64_t) : 0;
+    link->slot_bytes = SLOT_BYTES;
+    if (link->vector_bytes > SLOT_BYTES / 2) {
+        link->slot_bytes += link->vector_bytes;
+    }
+    link->slot_bytes = (link->slot_bytes + 63) / 64 * 64;
+    link->depth = ring_depth(link->count);
+    link->rings = calloc(link->count, sizeof *link->rings);
+    link->heads = calloc(link->count, sizeof(MPI_Request));
+    if (link->rings == NULL || link->heads == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "links to %u processes", link->count);
+    }
+    for (uint32_t i = 0; i < link->count; i++) {
+        link->heads[i] = MPI_REQUEST_NULL;
+        if (i != link->self) {
+            status = open_ring(link, i);
+            if (status != CAIRN_OK) {
+                return cairn_fail(error, status, "link to process %u", i);
+            }
+        }
+    }
+    *out = link;
+    return CAIRN_OK;
+}
+
+static void close_ring(cairn_link *link, ring *r)
+{
+    if (r->requests == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < link->depth; i++) {
+        uint32_t behind = (r->head + link->depth - 1 - i) % link->depth;
+
+        /* The `unposted` slots just before head are not active. */
+        if (i >= r->unposted) {
+            MPI_Cancel(&r->requests[behind]);
+            MPI_Wait(&r->requests[behind], MPI_STATUS_IGNORE);
+        }
+        MPI_Request_free(&r->requests[behind]);
+    }
+    free(r->requests);
+    free(r->slots);
+}
+
+void cairn_link_close(cairn_link *link)
+{
+    bool owns_mpi;
+
+    if (link == NULL) {
+        return;
+    }
+    while (link->busy_sends != NULL) {
+        send_buffer *next = link->busy_sends->next;
+
+        MPI_Wait(&link->busy_sends->request, MPI_STATUS_IGNORE);
+        free(link->busy_sends);
+        link->busy_sends = next;
+    }
+    while (link->free_sends != NULL) {
+        send_buffer *next = link->free_sends->next;
+
+        free(link->free_sends);
+        link->free_sends = next;
+    }
+    for (uint32_t i = 0; i < link->count; i++) {
+        close_ring(link, &link->rings[i]);
+    }
+    MPI_Comm_free(&link->comm);
+    owns_mpi = link->owns_mpi;
+    free(link->rings);
+    free(link->heads);
+    free(link);
+    if (owns_mpi) {
+        MPI_Finalize();
+    }
+}
+
+uint32_t cairn_link_self(const cairn_link *link)
+{
+    return link->self;
+}
+
+uint32_t cairn_link_count(const cairn_link *link)
+{
+    return link->count;
+}
+
+size_t cairn_link_frame_max(const cairn_link *link)
+{
+    return link->slot_bytes - sizeof(cairn_envelope) - link->vector_bytes;
+}
+
+void cairn_link_abort(cairn_link *link, int code)
+{
+    MPI_Abort(link == NULL ? MPI_COMM_WORLD : link->comm, code);
+    _Exit(code);
+}
+
+/* Take back the send buffers whose messages are out. */
+static void reap_sends(cairn_link *link)
+{
+    send_buffer **at = &link->busy_sends;
+
+    while (*at != NULL) {
+        send_buffer *buffer = *at;
+        int done = 0;
+
+        MPI_Test(&buffer->request, &done, MPI_STATUS_IGNORE);
+        if (done) {
+            *at = buffer->next;
+            buffer->next = link->free_sends;
+            link->free_sends = buffer;
+        } else {
+            at = &buffer->next;
+        }
+    }
+}
+
+cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
+                             const void *payload)
+{
+    send_buffer *buffer = link->free_sends;
+    size_t bytes = (envelope->flags & CAIRN_FLAG_LONG) != 0 ? 0 : (size_t)envelope->bytes;
+    size_t length = sizeof *envelope;
+    int done = 0;
+
+    if (buffer == NULL && link->busy_sends != NULL) {
+        reap_sends(link);
+        buffer = link->free_sends;
+    }
+    if (buffer == NULL) {
+        buffer = malloc(sizeof *buffer + link->slot_bytes);
+        if (buffer == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+        buffer->next = NULL;
+        link->free_sends = buffer;
+    }
+    memcpy(buffer->bytes, envelope, sizeof *envelope);
+    if (link->vector_bytes != 0 && vector != NULL) {
+        memcpy(buffer->bytes + length, vector, link->vector_bytes);
+        length += link->vector_bytes;
+    }
+    if (bytes != 0) {
+        memcpy(buffer->bytes + length, payload, bytes);
+        length += bytes;
+    }
+    if (MPI_Isend(buffer->bytes, (int)length, MPI_BYTE, (int)to, TAG_FRAME, link->comm, &buffer->request) !=
+        MPI_SUCCESS) {
+        return CAIRN_E_MPI;
+    }
+    /* Nearly always the bytes are out at once, and the same buffer serves the next message. */
+    MPI_Test(&buffer->request, &done, MPI_STATUS_IGNORE);
+    if (!done) {
+        link->free_sends = buffer->next;
+        buffer->next = link->busy_sends;
+        link->busy_sends = buffer;
+    }
+    return CAIRN_OK;
+}
+
+static cairn_transfer *new_transfer(size_t bytes)
+{
+    size_t pieces = (bytes + PIECE_BYTES - 1) / PIECE_BYTES;
+    cairn_transfer *transfer = malloc(sizeof *transfer + pieces * sizeof(MPI_Request));
+
+    if (transfer != NULL) {
+        transfer->pieces = (uint32_t)pieces;
+    }
+    return transfer;
+}
+
+static int piece_bytes(size_t bytes, uint32_t piece)
+{
+    size_t left = bytes - (size_t)piece * PIECE_BYTES;
+
+    return (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
+}
+
+cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes,
+                                  cairn_transfer **out)
+{
+    cairn_transfer *transfer = new_transfer(bytes);
+
+    if (transfer == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < transfer->pieces; i++) {
+        if (MPI_Isend((const char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, (int)to,
+                      TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+            return CAIRN_E_MPI;
+        }
+    }
+    *out = transfer;
+    return CAIRN_OK;
+}
+
+cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data, size_t bytes,
+                                     cairn_transfer **out)
+{
+    cairn_transfer *transfer = new_transfer(bytes);
+
+    if (transfer == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < transfer->pieces; i++) {
+        if (MPI_Irecv((char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, (int)from, TAG_PAYLOAD,
+                      link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+            return CAIRN_E_MPI;
+        }
+    }
+    *out = transfer;
+    return CAIRN_OK;
+}
+
+bool cairn_transfer_done(cairn_link *link, cairn_transfer *transfer)
+{
+    int done = 0;
+
+    (void)link;
+    if (transfer->pieces == 1) {
+        MPI_Test(&transfer->requests[0], &done, MPI_STATUS_IGNORE);
+    } else {
+        MPI_Testall((int)transfer->pieces, transfer->requests, &done, MPI_STATUSES_IGNORE);
+    }
+    if (done) {
+        free(transfer);
+    }
+    return done != 0;
+}
+
+/* Post the consumed slots again, oldest first, so that the ring's order stays the order of matching. */
+static void repost(cairn_link *link, ring *r)
+{
+    while (r->unposted > 0) {
+        uint32_t index = (r->head + link->depth - r->unposted) % link->depth;
+
+        MPI_Start(&r->requests[index]);
+        r->unposted--;
+    }
+}
+
+static void open_frame(const cairn_link *link, uint32_t from, cairn_frame *frame)
+{
+    const ring *r = &link->rings[from];
+    const char *bytes = slot(link, r, r->head);
+
+    frame->from = from;
+    frame->envelope = (const cairn_envelope *)(const void *)bytes;
+    frame->vector =
+        link->vector_bytes == 0 ? NULL : (const uint64_t *)(const void *)(bytes + sizeof(cairn_envelope));
+    frame->payload = bytes + sizeof(cairn_envelope) + link->vector_bytes;
+}
+
+bool cairn_link_poll(cairn_link *link, uint32_t from, cairn_frame *frame)
+{
+    ring *r = &link->rings[from];
+    int done = 0;
+
+    if (from == link->self) {
+        return false;
+    }
+    if (r->unposted > link->depth / 2) {
+        repost(link, r);
+    }
+    MPI_Test(&r->requests[r->head], &done, MPI_STATUS_IGNORE);
+    if (!done) {
+        repost(link, r);
+        return false;
+    }
+    open_frame(link, from, frame);
+    return true;
+}
+
+bool cairn_link_poll_any(cairn_link *link, cairn_frame *frame)
+{
+    int index = MPI_UNDEFINED;
+    int done = 0;
+
+    if (link->count == 1) {
+        return false;
+    }
+    MPI_Testany((int)link->count, link->heads, &index, &done, MPI_STATUS_IGNORE);
+    if (!done || index == MPI_UNDEFINED) {
+        for (uint32_t i = 0; i < link->count; i++) {
+            if (link->rings[i].unposted > 0) {
+                repost(link, &link->rings[i]);
+            }
+        }
+        if (link->busy_sends != NULL) {
+            reap_sends(link);
+        }
+        return false;
+    }
+    open_frame(link, (uint32_t)index, frame);
+    return true;
+}
+
+void cairn_link_consume(cairn_link *link, const cairn_frame *frame)
+{
+    ring *r = &link->rings[frame->from];
+
+    r->head = (r->head + 1) % link->depth;
+    r->unposted++;
+    if (r->unposted == link->depth) {
+        repost(link, r);
+    }
+    link->heads[frame->from] = r->requests[r->head];
+}
+
+static cairn_status finish(MPI_Request *request, double seconds, const char *what, cairn_error *error)
+{
+    struct timespec pause = {0, 20000};
+    double end = MPI_Wtime() + seconds;
+    int done = 0;
+
+    for (;;) {
+        if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
+            return cairn_fail(error, CAIRN_E_MPI, "%s: MPI failed", what);
+        }
+        if (done) {
+            return CAIRN_OK;
+        }
+        if (MPI_Wtime() > end) {
+            return cairn_fail(error, CAIRN_E_TIMEOUT, "waited %.0f s for all processes: %s", seconds, what);
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
+cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
+                                  cairn_error *error)
+{
+    MPI_Request request;
+
+    if (MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, link->comm, &request) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Ibcast failed", what);
+    }
+    return finish(&request, seconds, what, error);
+}
+
+cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what, cairn_error *error)
+{
+    uint64_t mine = *value;
+    MPI_Request request;
+
+    if (MPI_Iallreduce(&mine, value, 1, MPI_UINT64_T, MPI_MAX, link->comm, &request) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Iallreduce failed", what);
+    }
+    return finish(&request, seconds, what, error);
+}

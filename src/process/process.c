@@ -1,0 +1,539 @@
+/* Joining and leaving the job; what a process knows of itself. */
+#include "process/runtime.h"
+
+#include "base/environment.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---------------------------------------------------------------- joining */
+
+static cairn_status read_environment(cairn_process *p, cairn_error *error)
+{
+    const char *dir = getenv(CAIRN_ENV_DIR);
+    const char *launch = getenv(CAIRN_ENV_LAUNCH);
+    const char *timeout = getenv(CAIRN_ENV_WAIT_TIMEOUT);
+
+    p->deadline = CAIRN_WAIT_TIMEOUT_DEFAULT;
+    if (timeout != NULL) {
+        char *end;
+
+        p->deadline = strtod(timeout, &end);
+        if (end == timeout || *end != '\0' || !(p->deadline > 0.0)) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: not a number of seconds > 0: %s", CAIRN_ENV_WAIT_TIMEOUT,
+                              timeout);
+        }
+    }
+    if (launch != NULL) {
+        p->incarnation = (uint32_t)strtoul(launch, NULL, 10);
+    }
+    if (dir != NULL && dir[0] != '\0') {
+        if (strlen(dir) >= sizeof p->dir) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: longer than %zu bytes", CAIRN_ENV_DIR, sizeof p->dir - 1);
+        }
+        (void)snprintf(p->dir, sizeof p->dir, "%s", dir);
+    }
+    return CAIRN_OK;
+}
+
+static bool wants_vectors(bool *bad)
+{
+    const char *clock = getenv(CAIRN_ENV_CLOCK);
+
+    *bad = clock != NULL && strcmp(clock, "lamport") != 0 && strcmp(clock, "vector") != 0;
+    return clock != NULL && strcmp(clock, "vector") == 0;
+}
+
+static cairn_status copy_arguments(cairn_process *p, const int *argc, char ***argv)
+{
+    const char *name;
+
+    p->argument_count = argc == NULL || *argc < 0 ? 0 : (uint32_t)*argc;
+    p->arguments = calloc(p->argument_count + 1, sizeof *p->arguments);
+    if (p->arguments == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < p->argument_count; i++) {
+        p->arguments[i] = strdup((*argv)[i]);
+        if (p->arguments[i] == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+    }
+    name = p->argument_count == 0 ? "job" : strrchr(p->arguments[0], '/');
+    name = name == NULL ? p->arguments[0] : name;
+    (void)snprintf(p->job, sizeof p->job, "%s", name[0] == '/' ? name + 1 : name);
+    return CAIRN_OK;
+}
+
+static cairn_status open_channels(cairn_process *p, bool vectors)
+{
+    const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    long here = local == NULL ? (long)p->count : strtol(local, NULL, 10);
+
+    p->spin_rounds = here > cores ? 100 : 20000;
+    p->channels = calloc(p->count, sizeof *p->channels);
+    p->reports = calloc(p->count, sizeof *p->reports);
+    if (p->channels == NULL || p->reports == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    if (vectors) {
+        p->vector = calloc(p->count, sizeof *p->vector);
+        p->report_vectors = calloc((size_t)p->count * p->count, sizeof *p->report_vectors);
+        if (p->vector == NULL || p->report_vectors == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+    }
+    for (uint32_t i = 0; i < p->count; i++) {
+        p->channels[i].held.end = &p->channels[i].held.first;
+        for (uint32_t s = 0; s < CAIRN_STREAMS; s++) {
+            p->channels[i].box[s].end = &p->channels[i].box[s].first;
+        }
+    }
+    p->posted_end = &p->posted;
+    return CAIRN_OK;
+}
+
+static cairn_status open_core(cairn_process *p, uint64_t latest)
+{
+    void *memory = malloc(cl_bytes(p->count));
+
+    if (memory == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    p->core = cl_init(memory, p->count, p->self, COORDINATOR, NULL, NULL, latest);
+    return CAIRN_OK;
+}
+
+/* Everything after MPI is up; errors that all processes share end without MPI_Abort. */
+static cairn_status join(cairn_process *p, bool vectors, const int *argc, char ***argv)
+{
+    uint64_t latest = 0;
+    cairn_status status = open_channels(p, vectors);
+
+    if (status == CAIRN_OK) {
+        status = copy_arguments(p, argc, argv);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_open_run(p, &latest);
+    }
+    if (status == CAIRN_OK) {
+        status = open_core(p, latest);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_timers_start(p, &p->error);
+    }
+    if (status == CAIRN_OK && !cairn_service_start(p, &p->error)) {
+        status = p->error.status;
+    }
+    if (status == CAIRN_OK && p->dir[0] != '\0') {
+        status = cairn_writer_start(p);
+    }
+    return status;
+}
+
+cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
+{
+    cairn_process *p = calloc(1, sizeof *p);
+    bool bad_clock;
+    bool vectors = wants_vectors(&bad_clock);
+    uint64_t worst;
+    cairn_status status;
+
+    *out = NULL;
+    if (p == NULL) {
+        fprintf(stderr, "cairn: out of memory\n");
+        return CAIRN_E_NOMEM;
+    }
+    p->beat_fd = -1;
+    p->wake_fd = -1;
+    p->started = cairn_now();
+    atomic_store(&p->inside, 1); /* the service thread stays out until the end of this call */
+    status = cairn_link_open(&p->link, argc, argv, vectors, &p->error);
+    if (status != CAIRN_OK) {
+        fprintf(stderr, "cairn: %s\n", p->error.text);
+        cairn_link_abort(NULL, cairn_exit_code(status));
+    }
+    p->self = cairn_link_self(p->link);
+    p->count = cairn_link_count(p->link);
+    status = bad_clock ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: lamport or vector, not %s", CAIRN_ENV_CLOCK,
+                                    getenv(CAIRN_ENV_CLOCK))
+                       : read_environment(p, &p->error);
+    if (status == CAIRN_OK) {
+        status = join(p, vectors, argc, argv);
+    }
+    worst = (uint64_t)status;
+    if (cairn_link_max(p->link, &worst, p->deadline, "cairn_init", &p->error) != CAIRN_OK) {
+        fprintf(stderr, "cairn: process %u: %s\n", p->self, p->error.text);
+        cairn_link_abort(p->link, CAIRN_EXIT_AGAIN);
+    }
+    if (status != CAIRN_OK && p->error.text[0] == '\0') {
+        (void)cairn_fail(&p->error, status, "%s", cairn_status_text(status));
+    }
+    if (worst != (uint64_t)CAIRN_OK) {
+        if (status != CAIRN_OK && (p->self == 0 || status == CAIRN_E_NOMEM || status == CAIRN_E_PEER)) {
+            fprintf(stderr, "cairn: process %u: %s\n", p->self, p->error.text);
+        }
+        cairn_service_end(p);
+        cairn_writer_end(p);
+        cairn_link_close(p->link);
+        return (cairn_status)worst; /* the handle is lost on purpose: the exit handlers may still look at it */
+    }
+    *out = p;
+    cairn_exit_call(p);
+    return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- leaving */
+
+static void free_messages(cairn_process *p)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        queue *queues[] = {&p->channels[i].box[0], &p->channels[i].box[1], &p->channels[i].held};
+
+        for (size_t q = 0; q < sizeof queues / sizeof queues[0]; q++) {
+            node *n;
+
+            while ((n = cairn_queue_pop(queues[q])) != NULL) {
+                cairn_node_release(p, n);
+            }
+        }
+    }
+    while (p->free_nodes != NULL) {
+        node *next = p->free_nodes->next;
+
+        free(p->free_nodes);
+        p->free_nodes = next;
+    }
+    while (p->free_requests != NULL) {
+        cairn_request *next = p->free_requests->next;
+
+        free(p->free_requests);
+        p->free_requests = next;
+    }
+}
+
+static void free_process(cairn_process *p)
+{
+    while (p->regions != NULL) {
+        cairn_region *next = p->regions->next;
+
+        free(p->regions);
+        p->regions = next;
+    }
+    for (uint32_t i = 0; i < p->argument_count; i++) {
+        free(p->arguments[i]);
+    }
+    free(p->arguments);
+    free(p->channels);
+    free(p->reports);
+    free(p->vector);
+    free(p->report_vectors);
+    free(p->incoming);
+    free(p->core);
+    /* The handle itself stays: the exit handler writes the last sign of life through it. */
+}
+
+/* Wait until no attempt is under way and all processes are here. */
+static cairn_status quiesce(cairn_process *p)
+{
+    waiting w = {0};
+    cairn_status status = CAIRN_OK;
+
+    p->finishing = true;
+    cairn_beat_now(p, CAIRN_PHASE_FINISHING, -1);
+    cairn_core_event(p, CL_FINISHED, 0);
+    while (status == CAIRN_OK && (cl_attempt(p->core) != 0 || (p->writer.started && !cairn_writer_idle(p)))) {
+        status = cairn_pause(p, &w);
+        status = status == CAIRN_E_STOPPED ? CAIRN_OK : status;
+    }
+    cairn_send_control(p, CL_ALL, CONTROL_LEAVING, 0);
+    while (status == CAIRN_OK && p->leaving < p->count - 1) {
+        status = cairn_pause(p, &w);
+        status = status == CAIRN_E_STOPPED ? CAIRN_OK : status;
+    }
+    if (status == CAIRN_E_TIMEOUT) {
+        (void)cairn_fail(&p->error, status, "cairn_finalize: %u of %u processes came within %.3g s", p->leaving + 1,
+                         p->count, p->deadline);
+    }
+    return status;
+}
+
+cairn_status cairn_finalize(cairn_process *p)
+{
+    cairn_status status;
+
+    if (p == NULL) {
+        return CAIRN_OK;
+    }
+    cairn_enter(p);
+    status = p->fatal != CAIRN_OK ? p->fatal : quiesce(p);
+    if (status != CAIRN_OK) {
+        cairn_exit_call(p);
+        return status;
+    }
+    if (p->self == COORDINATOR && p->dir[0] != '\0') {
+        fprintf(stderr, "cairn: snapshots: %llu attempts, %llu committed, %llu abandoned\n",
+                (unsigned long long)p->stats.attempts, (unsigned long long)p->stats.committed,
+                (unsigned long long)p->stats.abandoned);
+    }
+    cairn_exit_call(p);
+    cairn_service_end(p);
+    cairn_writer_end(p);
+    cairn_shell_drive(p);
+    if (!p->stopped) {
+        cairn_close_run(p);
+    }
+    cairn_beat_now(p, CAIRN_PHASE_FINISHED, -1);
+    cairn_timers_end(p);
+    cairn_shell_free(p);
+    free_messages(p);
+    cairn_link_close(p->link);
+    free_process(p);
+    return CAIRN_OK;
+}
+
+int cairn_leave(cairn_process *p, cairn_status status, const char *what)
+{
+    cairn_status end;
+
+    if (p == NULL) {
+        return cairn_exit_code(status);
+    }
+    if (status == CAIRN_OK || status == CAIRN_E_STOPPED) {
+        end = cairn_finalize(p);
+        if (end == CAIRN_OK) {
+            return cairn_exit_code(status);
+        }
+        status = end;
+        what = "leaving the job";
+    }
+    fprintf(stderr, "cairn: process %u: %s%s%s\n", p->self, what == NULL ? "" : what, what == NULL ? "" : ": ",
+            p->error.status == status && p->error.text[0] != '\0' ? p->error.text : cairn_status_text(status));
+    fflush(NULL);
+    cairn_enter(p);
+    cairn_beat_now(p, CAIRN_PHASE_RUNNING, cairn_exit_code(status));
+    cairn_link_abort(p->link, cairn_exit_code(status));
+}
+
+/* ---------------------------------------------------------------- knowing */
+
+uint32_t cairn_id(const cairn_process *p)
+{
+    return p->self;
+}
+
+uint32_t cairn_count(const cairn_process *p)
+{
+    return p->count;
+}
+
+uint32_t cairn_incarnation(const cairn_process *p)
+{
+    return p->incarnation;
+}
+
+uint64_t cairn_lamport(const cairn_process *p)
+{
+    return p->lamport;
+}
+
+const uint64_t *cairn_vector(const cairn_process *p)
+{
+    return p->vector;
+}
+
+void cairn_event(cairn_process *p)
+{
+    cairn_enter(p);
+    p->lamport = cairn_lamport_local(p->lamport);
+    if (p->vector != NULL) {
+        cairn_vector_local(p->vector, p->count, p->self);
+    }
+    cairn_exit_call(p);
+}
+
+const char *cairn_error_text(const cairn_process *p)
+{
+    return p->error.text;
+}
+
+cairn_status cairn_set_deadline(cairn_process *p, double seconds)
+{
+    cairn_enter(p);
+    if (!(seconds > 0.0)) {
+        return cairn_say(p, CAIRN_E_INVALID, "cairn_set_deadline: %g s is not > 0", seconds);
+    }
+    p->deadline = seconds;
+    cairn_exit_call(p);
+    return CAIRN_OK;
+}
+
+cairn_status cairn_snapshot(cairn_process *p)
+{
+    cairn_enter(p);
+    if (!p->can_snapshot) {
+        return cairn_say(p, CAIRN_E_STATE, "cairn_snapshot: %s",
+                         p->dir[0] == '\0' ? "this run has no DIR" : "before cairn_restore");
+    }
+    cairn_core_event(p, CL_INITIATE, 0);
+    cairn_exit_call(p);
+    return CAIRN_OK;
+}
+
+void cairn_snapshot_get_stats(const cairn_process *p, cairn_snapshot_stats *out)
+{
+    cairn_process *mine = (cairn_process *)(uintptr_t)p;
+
+    cairn_enter(mine);
+    *out = p->stats;
+    cairn_exit_call(mine);
+}
+
+/* ---------------------------------------------------------------- safe points and the event loop */
+
+cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
+{
+    cairn_status status = CAIRN_OK;
+
+    cairn_enter(p);
+    if (__builtin_expect(p->fatal != CAIRN_OK, 0)) {
+        cairn_exit_call(p);
+        return p->fatal;
+    }
+    if (__builtin_expect((p->step_seen && step <= p->last_step) || step == CL_NO_STEP, 0)) {
+        return cairn_say(p, CAIRN_E_STATE, "cairn_safepoint: step %llu after step %llu", (unsigned long long)step,
+                         (unsigned long long)p->last_step);
+    }
+    p->step_seen = true;
+    p->last_step = step;
+    p->activity++;
+    if (atomic_load_explicit(&p->tick, memory_order_relaxed)) {
+        cairn_drive(p); /* a job that is always inside calls leaves the service thread no way in */
+    }
+    if (p->active && !p->stopped) {
+        status = cairn_pass_safepoint(p, step);
+    } else {
+        cl_passed(p->core, step);
+    }
+    if (p->stopped || status == CAIRN_E_STOPPED) {
+        return cairn_say(p, CAIRN_E_STOPPED, "%s", cairn_status_text(CAIRN_E_STOPPED));
+    }
+    if (status == CAIRN_E_TIMEOUT) {
+        return cairn_say(p, status, "cairn_safepoint: not all processes agreed on a snapshot within %.3g s",
+                         p->deadline);
+    }
+    cairn_exit_call(p);
+    return status;
+}
+
+/* A message for the handler, or NULL when there is none now. At a safe point. */
+static node *next_for_serve(cairn_process *p)
+{
+    node *n = cairn_take_any(p);
+
+    if (n == NULL) {
+        cairn_drive(p);
+        n = cairn_take_any(p);
+    }
+    return n;
+}
+
+static cairn_next run_message(cairn_process *p, const cairn_handlers *h, void *context, node *n, cairn_status *status)
+{
+    cairn_message m = {.from = n->from, .tag = n->tag, .bytes = n->bytes, .lamport = n->lamport,
+                       .sequence = n->sequence};
+    cairn_next next;
+
+    cairn_exit_call(p);
+    next = h->on_message(p, &m, n->payload, context, status);
+    cairn_enter(p);
+    cairn_node_release(p, n);
+    return next;
+}
+
+static cairn_next run_idle(cairn_process *p, const cairn_handlers *h, void *context, cairn_status *status)
+{
+    cairn_next next;
+
+    if (h->on_idle == NULL) {
+        return CAIRN_WAIT;
+    }
+    cairn_exit_call(p);
+    next = h->on_idle(p, context, status);
+    cairn_enter(p);
+    return next;
+}
+
+/* Be at a safe point while the core has work, and only then: it costs nothing otherwise. */
+static void serve_safepoint(cairn_process *p)
+{
+    if (p->active && !p->at_safepoint) {
+        cairn_arrive(p, CL_NO_STEP);
+    }
+}
+
+static void serve_depart(cairn_process *p)
+{
+    if (p->at_safepoint) {
+        cairn_depart(p);
+    }
+}
+
+/* One round: CAIRN_E_AGAIN to go on. */
+static cairn_status serve_round(cairn_process *p, const cairn_handlers *h, void *context, waiting *w, bool *idle)
+{
+    cairn_status status = CAIRN_OK;
+    cairn_next next;
+    node *n;
+
+    serve_safepoint(p);
+    n = next_for_serve(p);
+    serve_safepoint(p);
+    if (n == NULL && *idle) {
+        status = cairn_pause(p, w);
+        return status == CAIRN_OK ? CAIRN_E_AGAIN : status;
+    }
+    serve_depart(p);
+    p->activity++;
+    *w = (waiting){0};
+    next = n != NULL ? run_message(p, h, context, n, &status) : run_idle(p, h, context, &status);
+    *idle = next == CAIRN_WAIT && n == NULL;
+    if (next == CAIRN_STOP) {
+        return CAIRN_OK;
+    }
+    if (next == CAIRN_FAIL) {
+        return status == CAIRN_OK ? CAIRN_E_BUG : status;
+    }
+    return CAIRN_E_AGAIN;
+}
+
+cairn_status cairn_serve(cairn_process *p, const cairn_handlers *handlers, void *context)
+{
+    waiting w = {0};
+    bool idle = false;
+    cairn_status status = CAIRN_E_AGAIN;
+
+    cairn_enter(p);
+    cl_passed(p->core, CL_NO_STEP);
+    while (status == CAIRN_E_AGAIN) {
+        if (p->fatal != CAIRN_OK) {
+            status = p->fatal;
+        } else if (p->stopped) {
+            status = CAIRN_E_STOPPED;
+        } else {
+            status = serve_round(p, handlers, context, &w, &idle);
+        }
+    }
+    p->at_safepoint = false;
+    if (status == CAIRN_E_TIMEOUT) {
+        return cairn_say(p, status, "cairn_serve: no message from any process within %.3g s", p->deadline);
+    }
+    if (status == CAIRN_E_STOPPED) {
+        return cairn_say(p, status, "%s", cairn_status_text(status));
+    }
+    cairn_exit_call(p);
+    return status;
+}

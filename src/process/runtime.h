@@ -1,0 +1,314 @@
+/* The runtime of one process: what the files of src/process share.
+ *
+ * Who drives. The job thread drives links, core and timers while it is inside a Cairn call; while it computes, the service thread does
+ * so every few milliseconds. They never do so at once: `inside` (job) and `wanted` (service) are the two flags of Dekker's mutual
+ * exclusion, made one-sided: the job's way in and out is plain stores and loads, and the service thread pays for the order of memory with a
+ * membarrier system call. Everything in struct cairn_process below belongs to whoever is in, except the atomics.
+ *
+ * The way of a message in: link frame -> dispatch (incarnation, sequence) -> snapshot core (hold? in the cut?) -> channel's box ->
+ * consume (clock) -> job. Out: clock -> envelope -> link. The short cuts in transmit.c skip empty stations, never the order. */
+#ifndef CAIRN_PROCESS_RUNTIME_H
+#define CAIRN_PROCESS_RUNTIME_H
+
+#include "base/beat.h"
+#include "channel/link.h"
+#include "snapshot/chandy_lamport.h"
+#include "snapshot/image.h"
+#include "snapshot/store.h"
+
+#include <cairn/cairn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* A message in memory. Counted: the box or a request holds one reference, a cut another. */
+typedef struct node {
+    struct node *next;
+    uint32_t references;
+    uint32_t from, tag, stream;
+    uint64_t bytes, lamport, sequence;
+    uint64_t *vector; /* points behind the payload, or NULL */
+    char *payload;    /* inline, or the waiting receive's own buffer (direct) */
+    bool direct;
+    bool pooled;
+    cairn_transfer *transfer; /* NULL when the payload is whole */
+} node;
+
+typedef struct queue {
+    node *first;
+    node **end;
+} queue;
+
+typedef struct channel {
+    queue box[CAIRN_STREAMS]; /* deliverable, in order                                         */
+    queue held;               /* both streams: behind the marker, this process not recorded yet */
+    uint64_t sent[CAIRN_STREAMS];
+    uint64_t arrived[CAIRN_STREAMS];
+    uint64_t consumed[CAIRN_STREAMS];
+} channel;
+
+struct cairn_request {
+    cairn_request *next; /* posted receives, in order; or the free list */
+    bool receive;
+    bool done; /* sends: the data is the caller's again */
+    uint32_t peer, tag;
+    char *data; /* receives */
+    size_t capacity;
+    node *got;                /* receives: the message that is meant for it; still in the channel for a cut */
+    cairn_transfer *transfer; /* sends of long payloads */
+};
+
+/* A receive that waits now: a long message that is its next one goes straight into its buffer. */
+typedef struct wish {
+    bool open;
+    uint32_t from, stream;
+    char *data;
+    size_t capacity;
+    node *got;
+} wish;
+
+struct cairn_region {
+    struct cairn_region *next;
+    cairn_process *process;
+    cairn_state state;
+    void *data;
+    cairn_save save;
+    cairn_load load;
+    void *context;
+};
+
+struct cairn_sink {
+    char *data;
+    size_t bytes, capacity;
+};
+
+/* What was recorded of one attempt. */
+typedef struct cut {
+    struct cut *next;
+    cairn_part_head head;
+    cairn_state *states;
+    size_t state_count;
+    char *arena; /* copies of the states, mmapped; kept for the next cut */
+    size_t arena_bytes;
+    uint64_t *counts; /* sent[count][2], received[count][2], vector[count] */
+    node **nodes;
+    size_t node_count, node_capacity;
+    bool complete, writing, dead;
+    double recorded_at, blocked;
+} cut;
+
+/* Behind the cl_message of a PART: what the coordinator needs for the commit record. With vector clocks the vector follows. */
+typedef struct part_report {
+    uint64_t bytes, digest_high, digest_low;
+    uint64_t lamport;
+    double blocked, writer_cpu; /* seconds */
+    double recorded_at;         /* not comparable between hosts */
+} part_report;
+
+typedef enum task_kind { TASK_PART, TASK_COMMIT, TASK_PRUNE, TASK_PREPARE } task_kind;
+
+typedef struct task {
+    struct task *next;
+    task_kind kind;
+    uint64_t attempt;
+    cut *cut;
+    size_t prepare_bytes;
+    cairn_commit commit; /* with own arrays */
+    cairn_part_seal seal;
+    double cpu;
+    cairn_status status;
+    cairn_error error;
+} task;
+
+typedef struct writer {
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    task *queue, **queue_end; /* under mutex */
+    task *results;            /* under mutex */
+    bool stop, busy;          /* under mutex */
+    atomic_bool news;
+} writer;
+
+/* cairn_envelope.tag of CAIRN_KIND_CONTROL */
+enum control {
+    CONTROL_KILL = 1,  /* sequence: index of the order: end yourself with SIGKILL      */
+    CONTROL_STOP_WISH, /* to the coordinator: a stop was asked for                      */
+    CONTROL_STOP,      /* from the coordinator: the last snapshot is committed, leave   */
+    CONTROL_LEAVING    /* this process is in cairn_finalize with nothing left to do     */
+};
+
+typedef struct kill_order {
+    uint32_t index, process;
+    double seconds;  /* < 0: not by time      */
+    double fraction; /* < 0: not by progress  */
+    bool done;
+} kill_order;
+
+struct cairn_process {
+    atomic_int inside, wanted;
+    bool fence; /* no membarrier: the job thread pays for the order */
+    atomic_bool tick;
+    bool active; /* the snapshot core has something under way: !cl_idle */
+    bool can_snapshot;
+    bool at_safepoint;
+    bool stopped; /* the last snapshot is committed: every call says CAIRN_E_STOPPED */
+
+    cairn_link *link;
+    uint32_t self, count, incarnation;
+    uint64_t lamport;
+    uint64_t *vector;
+    channel *channels;
+    uint32_t turn;        /* receive-any begins with this one                */
+    uint32_t spin_rounds; /* of a wait before it yields: few when cores are shared */
+    cairn_request *posted, **posted_end, *free_requests;
+    wish wish;
+    node *free_nodes;
+    node **incoming; /* nodes whose payload is still on its way, each with a reference */
+    size_t incoming_count, incoming_capacity;
+    uint64_t dropped; /* messages of older incarnations */
+    uint64_t activity;
+    uint64_t last_step;
+    bool step_seen;
+    double deadline;
+    cairn_status fatal; /* found while driving; every later call returns it */
+    cairn_error error;
+
+    cl *core;
+    cairn_region *regions;
+    cut *cut;
+    cut *free_cuts;
+    writer writer;
+    part_report *reports; /* coordinator: [count] of attempt reports_of */
+    uint64_t *report_vectors;
+    char dir[3072];
+    char job[128];
+    char run[CAIRN_RUN_BYTES];
+    char **arguments;
+    uint32_t argument_count;
+    uint32_t keep;
+    bool restored_once;
+    cairn_snapshot_stats stats;
+
+    /* timers.c */
+    double started;
+    double interval; /* seconds; < 0: off */
+    bool interval_auto;
+    double mtbf, next_snapshot, attempt_began;
+    double cost;       /* seconds that the last snapshot took from the job, measured */
+    bool stop_wished;  /* SIGUSR2 */
+    uint64_t stop_from; /* the first attempt that counts as the last snapshot */
+    bool stop_begun;
+    kill_order *kills;
+    size_t kill_count;
+    uint64_t done, total; /* cairn_progress */
+    double beat_at;
+    int beat_fd;
+    cairn_beat beat;
+    pthread_t service;
+    bool service_started;
+    int wake_fd;
+    atomic_bool service_stop;
+    bool finishing;
+    uint32_t leaving; /* processes that said CONTROL_LEAVING */
+    bool own_record;  /* plain mpirun: this process 0 keeps DIR/run.json */
+};
+
+#define COORDINATOR 0
+
+/* --- runtime.c: entering, driving, waiting --- */
+double cairn_now(void); /* seconds, monotonic */
+void cairn_enter_slowly(cairn_process *p);
+
+static inline void cairn_enter(cairn_process *p)
+{
+    atomic_store_explicit(&p->inside, 1, memory_order_relaxed);
+    if (p->fence) {
+        atomic_thread_fence(memory_order_seq_cst);
+    } else {
+        atomic_signal_fence(memory_order_seq_cst);
+    }
+    if (atomic_load_explicit(&p->wanted, memory_order_acquire) != 0) {
+        cairn_enter_slowly(p);
+    }
+}
+
+static inline void cairn_exit_call(cairn_process *p)
+{
+    atomic_store_explicit(&p->inside, 0, memory_order_release);
+}
+
+/* Leave the call with a status and its story. */
+cairn_status cairn_say(cairn_process *p, cairn_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Take in what has come, carry on transfers, take results of the writer, run due timers. */
+void cairn_drive(cairn_process *p);
+void cairn_dispatch(cairn_process *p, cairn_frame *frame);
+
+typedef struct waiting {
+    uint32_t rounds;
+    double deadline, since;
+} waiting;
+/* One pause of a wait: spins, then yields, then sleeps; drives. CAIRN_E_TIMEOUT at the deadline (the caller says of what), p->fatal, or
+ * CAIRN_E_STOPPED. */
+cairn_status cairn_pause(cairn_process *p, waiting *w);
+
+bool cairn_service_start(cairn_process *p, cairn_error *error);
+void cairn_service_end(cairn_process *p);
+
+/* --- transmit.c: nodes, queues, sending and consuming --- */
+node *cairn_node_new(cairn_process *p, const cairn_envelope *envelope, const uint64_t *vector, uint32_t from,
+                     const void *payload, char *direct);
+void cairn_node_release(cairn_process *p, node *n);
+void cairn_queue_push(queue *q, node *n);
+node *cairn_queue_pop(queue *q);
+cairn_status cairn_send_stream(cairn_process *p, uint32_t stream, uint32_t to, uint32_t tag, const void *data,
+                               size_t bytes);
+cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
+                                  cairn_message *message, const char *what);
+/* A receive is complete: clock, counters. */
+void cairn_consumed(cairn_process *p, uint32_t from, uint32_t stream, uint64_t lamport, const uint64_t *vector);
+/* The next whole message of the job's stream, taken in turn from all channels; NULL: none. */
+node *cairn_take_any(cairn_process *p);
+/* Something is held that the job may be waiting for: CAIRN_ANY or one channel. */
+bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream);
+
+/* --- shell.c: the snapshot core's shell --- */
+/* Step the core and do what it says. For CL_DATA returns hold and in_cut. */
+void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *in_cut);
+void cairn_core_event(cairn_process *p, cl_event_kind kind, uint64_t step_or_attempt);
+void cairn_cut_add(cairn_process *p, node *n);
+void cairn_core_frame(cairn_process *p, const cairn_frame *frame);
+void cairn_shell_drive(cairn_process *p); /* results of the writer; a cut whose payloads have all come */
+/* Arrive at a safe point, stay as long as the core wants, leave. */
+cairn_status cairn_pass_safepoint(cairn_process *p, uint64_t step);
+void cairn_arrive(cairn_process *p, uint64_t step);
+void cairn_depart(cairn_process *p);
+void cairn_shell_free(cairn_process *p);
+
+/* --- writer.c --- */
+cairn_status cairn_writer_start(cairn_process *p);
+void cairn_writer_end(cairn_process *p); /* ends queued tasks first */
+void cairn_writer_post(cairn_process *p, task *t);
+task *cairn_writer_results(cairn_process *p);
+bool cairn_writer_idle(cairn_process *p);
+char *cairn_arena_new(size_t bytes);
+void cairn_arena_free(char *arena, size_t bytes);
+
+/* --- timers.c --- */
+cairn_status cairn_timers_start(cairn_process *p, cairn_error *error);
+void cairn_timers(cairn_process *p);
+void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt);
+void cairn_timers_end(cairn_process *p);
+void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);
+void cairn_kill_ordered(cairn_process *p, uint64_t index);
+void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number);
+
+/* --- restore.c --- */
+/* DIR, the run's id, the numbers used so far: process 0 finds out and tells all. Collective, in cairn_init. */
+cairn_status cairn_open_run(cairn_process *p, uint64_t *latest);
+/* Plain mpirun: note in DIR/run.json that the job is done. */
+void cairn_close_run(cairn_process *p);
+
+#endif

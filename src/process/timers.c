@@ -1,0 +1,360 @@
+/* What happens by itself: snapshots by interval and by signal, stopping, ordered kills, signs of life. */
+#include "process/runtime.h"
+
+#include "base/durable.h"
+#include "base/environment.h"
+#include "snapshot/interval.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BEAT_SECONDS 0.1
+#define FAILED_PAUSE_SECONDS 1.0
+#define AUTO_FIRST_SECONDS 1.0 /* the first snapshot of a run measures what one costs */
+
+/* Signals and exit know no handle: there is one process of a job in a program. */
+static cairn_process *the_process;
+static volatile sig_atomic_t snapshot_signal;
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    if (number == SIGUSR1) {
+        snapshot_signal = 1;
+    } else {
+        stop_signal = 1;
+    }
+}
+
+/* ---------------------------------------------------------------- signs of life */
+
+void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status)
+{
+    if (p->beat_fd < 0) {
+        return;
+    }
+    p->beat.phase = phase;
+    p->beat.activity = p->activity;
+    p->beat.step = p->step_seen ? p->last_step : UINT64_MAX;
+    p->beat.done = p->done;
+    p->beat.total = p->total;
+    p->beat.attempt = p->stats.last;
+    p->beat.exit = exit_status;
+    (void)cairn_beat_write(p->beat_fd, &p->beat);
+}
+
+static void on_end(int status, void *unused)
+{
+    cairn_process *p = the_process;
+
+    (void)unused;
+    if (p != NULL) {
+        cairn_beat_now(p, p->beat.phase, status);
+    }
+}
+
+static cairn_status open_beat(cairn_process *p, cairn_error *error)
+{
+    char path[4096];
+    char folder[4096];
+
+    p->beat.launch = p->incarnation;
+    p->beat.pid = getpid();
+    if (gethostname(p->beat.host, sizeof p->beat.host - 1) != 0) {
+        (void)snprintf(p->beat.host, sizeof p->beat.host, "unknown");
+    }
+    cairn_beat_path(path, sizeof path, p->dir, p->self);
+    cairn_folder_of(folder, sizeof folder, path);
+    if (cairn_make_folders(folder, error) != CAIRN_OK) {
+        return error->status;
+    }
+    p->beat_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (p->beat_fd < 0) {
+        return cairn_fail_errno(error, errno, path, "open");
+    }
+    cairn_beat_now(p, CAIRN_PHASE_STARTING, -1);
+    return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- ordered kills */
+
+static void kill_self(cairn_process *p, kill_order *order)
+{
+    char path[4096];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%.3000s/status/killed-%u", p->dir, order->index);
+    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd >= 0) {
+        close(fd);
+    }
+    (void)kill(getpid(), SIGKILL);
+}
+
+void cairn_kill_ordered(cairn_process *p, uint64_t index)
+{
+    for (size_t i = 0; i < p->kill_count; i++) {
+        if (p->kills[i].index == index && p->kills[i].process == p->self) {
+            kill_self(p, &p->kills[i]);
+        }
+    }
+}
+
+/* "K:PROC@SECONDS" or "K:PROC@PERCENT%", separated by commas; checked by `cairn run`, and again here. */
+static cairn_status parse_kills(cairn_process *p, const char *text, cairn_error *error)
+{
+    while (*text != '\0') {
+        kill_order order = {.seconds = -1.0, .fraction = -1.0};
+        unsigned index;
+        unsigned process;
+        double value;
+        int length = 0;
+        kill_order *grown;
+
+        if (sscanf(text, "%u:%u@%lf%n", &index, &process, &value, &length) != 3 || !(value >= 0.0)) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: not K:PROC@SECONDS or K:PROC@PERCENT%%: %s", CAIRN_ENV_KILL,
+                              text);
+        }
+        text += length;
+        order.index = index;
+        order.process = process;
+        if (*text == '%') {
+            order.fraction = value / 100.0;
+            text++;
+        } else {
+            order.seconds = value;
+        }
+        text += *text == ',' ? 1 : 0;
+        grown = realloc(p->kills, (p->kill_count + 1) * sizeof *grown);
+        if (grown == NULL) {
+            return cairn_fail(error, CAIRN_E_NOMEM, "%s", CAIRN_ENV_KILL);
+        }
+        p->kills = grown;
+        p->kills[p->kill_count++] = order;
+    }
+    return CAIRN_OK;
+}
+
+void cairn_progress(cairn_process *p, uint64_t done, uint64_t total)
+{
+    cairn_enter(p);
+    p->done = done;
+    p->total = total;
+    for (size_t i = 0; i < p->kill_count && p->fatal == CAIRN_OK; i++) {
+        kill_order *order = &p->kills[i];
+
+        if (!order->done && order->fraction >= 0.0 && (double)done >= order->fraction * (double)total) {
+            order->done = true;
+            if (order->process == p->self) {
+                kill_self(p, order);
+            } else if (order->process < p->count) {
+                cairn_send_control(p, order->process, CONTROL_KILL, order->index);
+            }
+        }
+    }
+    cairn_exit_call(p);
+}
+
+void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number)
+{
+    cairn_envelope e = {.lamport = p->lamport,
+                        .sequence = number,
+                        .incarnation = p->incarnation,
+                        .tag = what,
+                        .kind = (uint8_t)CAIRN_KIND_CONTROL,
+                        .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
+                        .magic = CAIRN_MAGIC};
+
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (i != p->self && (to == CL_ALL || to == i)) {
+            (void)cairn_link_send(p->link, i, &e, p->vector, NULL);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- snapshots by themselves */
+
+static void initiate(cairn_process *p)
+{
+    p->attempt_began = cairn_now();
+    cairn_core_event(p, CL_INITIATE, 0);
+}
+
+/* Between two snapshots, from begin to begin. */
+static double period(const cairn_process *p)
+{
+    static const cairn_interval_limits limits = {.share = 0.1, .shortest = 0.5, .longest = 86400.0};
+
+    if (!p->interval_auto) {
+        return p->interval;
+    }
+    return p->cost <= 0.0 ? AUTO_FIRST_SECONDS : p->cost + cairn_interval_auto(p->cost, p->mtbf, &limits);
+}
+
+void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt)
+{
+    double now = cairn_now();
+
+    if (p->self != COORDINATOR) {
+        return;
+    }
+    p->next_snapshot = p->attempt_began + period(p);
+    if (failed && p->next_snapshot < now + FAILED_PAUSE_SECONDS) {
+        p->next_snapshot = now + FAILED_PAUSE_SECONDS;
+    }
+    if (!committed) {
+        p->stop_begun = p->stop_begun && !failed; /* try the last snapshot again after the pause */
+        return;
+    }
+    if (p->stop_begun && attempt >= p->stop_from) {
+        cairn_send_control(p, CL_ALL, CONTROL_STOP, attempt);
+        p->stopped = true;
+    }
+    task *t = calloc(1, sizeof *t);
+    if (t != NULL) {
+        t->kind = TASK_PRUNE;
+        cairn_writer_post(p, t);
+    }
+}
+
+static void signals(cairn_process *p)
+{
+    if (snapshot_signal != 0) {
+        snapshot_signal = 0;
+        if (p->can_snapshot && !p->finishing) {
+            initiate(p);
+        }
+    }
+    if (stop_signal != 0) {
+        stop_signal = 0;
+        if (p->self == COORDINATOR) {
+            p->stop_wished = true;
+        } else {
+            cairn_send_control(p, COORDINATOR, CONTROL_STOP_WISH, 0);
+        }
+    }
+}
+
+static void coordinate(cairn_process *p, double now)
+{
+    if (!p->can_snapshot || p->finishing || p->stopped) {
+        return;
+    }
+    if (p->stop_wished && !p->stop_begun && now >= p->next_snapshot - period(p)) {
+        /* An attempt under way was begun before the wish: the one after it is the last. */
+        p->stop_begun = true;
+        p->stop_from = cl_latest(p->core) + 1;
+        initiate(p);
+    } else if (!p->stop_wished && period(p) >= 0.0 && now >= p->next_snapshot && cl_attempt(p->core) == 0 &&
+               !p->active) {
+        initiate(p);
+    }
+}
+
+void cairn_timers(cairn_process *p)
+{
+    double now = cairn_now();
+
+    signals(p);
+    for (size_t i = 0; i < p->kill_count; i++) {
+        if (p->kills[i].process == p->self && p->kills[i].seconds >= 0.0 &&
+            now - p->started >= p->kills[i].seconds) {
+            kill_self(p, &p->kills[i]);
+        }
+    }
+    if (p->self == COORDINATOR) {
+        coordinate(p, now);
+    }
+    if (now >= p->beat_at) {
+        p->beat_at = now + BEAT_SECONDS;
+        cairn_beat_now(p, p->finishing ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, -1);
+    }
+}
+
+/* ---------------------------------------------------------------- start and end */
+
+static double seconds_of(const char *name, const char *text, cairn_error *error)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(value >= 0.0) || !isfinite(value)) {
+        cairn_fail(error, CAIRN_E_INVALID, "%s: not a number of seconds: %s", name, text);
+        return -1.0;
+    }
+    return value;
+}
+
+static cairn_status parse_interval(cairn_process *p, cairn_error *error)
+{
+    const char *interval = getenv(CAIRN_ENV_INTERVAL);
+    const char *mtbf = getenv(CAIRN_ENV_MTBF);
+
+    p->interval = 30.0;
+    p->mtbf = 86400.0;
+    if (mtbf != NULL && (p->mtbf = seconds_of(CAIRN_ENV_MTBF, mtbf, error)) < 0.0) {
+        return CAIRN_E_INVALID;
+    }
+    if (interval == NULL) {
+        return CAIRN_OK;
+    }
+    if (strcmp(interval, "off") == 0) {
+        p->interval = -1.0;
+    } else if (strcmp(interval, "auto") == 0) {
+        p->interval_auto = true;
+    } else if ((p->interval = seconds_of(CAIRN_ENV_INTERVAL, interval, error)) < 0.0) {
+        return CAIRN_E_INVALID;
+    }
+    return CAIRN_OK;
+}
+
+cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
+{
+    const char *kills = getenv(CAIRN_ENV_KILL);
+    const char *keep = getenv(CAIRN_ENV_KEEP);
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    cairn_status status = parse_interval(p, error);
+
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    p->keep = CAIRN_KEEP_DEFAULT;
+    if (keep != NULL) {
+        char *end;
+        long value = strtol(keep, &end, 10);
+
+        if (end == keep || *end != '\0' || value < 1 || value > 1000000) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: not a number of snapshots >= 1: %s", CAIRN_ENV_KEEP, keep);
+        }
+        p->keep = (uint32_t)value;
+    }
+    if (kills != NULL) {
+        status = parse_kills(p, kills, error);
+    }
+    if (status == CAIRN_OK && p->dir[0] != '\0') {
+        status = open_beat(p, error);
+    }
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    the_process = p;
+    if (p->dir[0] != '\0') {
+        sigemptyset(&action.sa_mask);
+        sigaction(SIGUSR1, &action, NULL);
+        sigaction(SIGUSR2, &action, NULL);
+        on_exit(on_end, NULL);
+    }
+    return CAIRN_OK;
+}
+
+void cairn_timers_end(cairn_process *p)
+{
+    free(p->kills);
+    p->kills = NULL;
+    p->kill_count = 0;
+}
