@@ -11,6 +11,7 @@
 
 #include <cairn/status.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CAIRN_BEAT_BYTES 320
