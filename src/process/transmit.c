@@ -385,6 +385,7 @@ static cairn_status finish_direct(cairn_process *p, uint32_t stream, cairn_messa
     cairn_status status = CAIRN_OK;
     waiting w = {0};
 
+    p->wish = (wish){0};
     while (n->transfer != NULL && status == CAIRN_OK) {
         status = cairn_pause(p, &w);
         if (status == CAIRN_E_STOPPED) {
@@ -413,39 +414,41 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
     if (status != CAIRN_OK) {
         return status;
     }
+    p->wish = (wish){.open = p->posted == NULL || stream != 0, .from = from, .stream = stream, .data = data,
+                     .capacity = capacity};
     for (;;) {
-        node *n;
+        node *n = NULL;
 
         if (from != CAIRN_ANY && from != p->self && short_cut(p, stream, from, data, capacity, message)) {
-            cairn_exit_call(p);
-            return CAIRN_OK;
+            break;
+        }
+        if (p->wish.got != NULL) {
+            return finish_direct(p, stream, message);
         }
         n = first_message(p, stream, from);
         if (n != NULL) {
             status = take(p, stream, n, data, capacity, message);
             if (status == CAIRN_E_TRUNCATED) {
+                p->wish.open = false;
                 return cairn_say(p, status, "%s: a message of %llu bytes from process %u, a buffer of %zu", what,
                                  (unsigned long long)n->bytes, n->from, capacity);
             }
-            cairn_exit_call(p);
-            return status;
+            break;
         }
         /* In the first rounds of a wait for one channel only that is polled; the rest every now and then. */
         if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 15) != 0 && !p->active) {
             continue;
         }
-        p->wish = (wish){.open = p->posted == NULL || stream != 0, .from = from, .stream = stream, .data = data,
-                         .capacity = capacity};
         status = cairn_pause(p, &w);
-        p->wish.open = false;
-        if (p->wish.got != NULL) {
-            return finish_direct(p, stream, message);
-        }
-        if (status != CAIRN_OK && first_message(p, stream, from) == NULL) {
+        if (status != CAIRN_OK && p->wish.got == NULL && first_message(p, stream, from) == NULL) {
+            p->wish.open = false;
             return complain(p, status, from, what);
         }
         unblock_held(p, from, stream, &w);
     }
+    p->wish.open = false;
+    cairn_exit_call(p);
+    return CAIRN_OK;
 }
 
 cairn_status cairn_recv(cairn_process *p, uint32_t from, void *data, size_t capacity, cairn_message *message)
@@ -730,13 +733,21 @@ cairn_status cairn_wait(cairn_process *p, cairn_request **request, cairn_message
         return status;
     }
     r = *request;
-    while (r != NULL && (status = advance(p, r, message)) == CAIRN_E_AGAIN) {
+    while (r != NULL) {
         /* A long message for the first posted receive goes straight into its buffer. */
         if (r->receive && p->posted == r && r->got == NULL) {
             p->wish = (wish){.open = true, .from = r->peer, .data = r->data, .capacity = r->capacity};
         }
-        status = cairn_pause(p, &w);
-        if (p->wish.open && p->wish.got != NULL) {
+        status = advance(p, r, message);
+        if (status == CAIRN_E_AGAIN && p->wish.got == NULL) {
+            status = cairn_pause(p, &w);
+        } else if (status != CAIRN_E_AGAIN) {
+            p->wish = (wish){0};
+            break;
+        } else {
+            status = CAIRN_OK;
+        }
+        if (p->wish.got != NULL) {
             r->got = p->wish.got;
         }
         p->wish = (wish){0};
