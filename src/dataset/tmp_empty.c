@@ -1,0 +1,3 @@
+#include <stdint.h>
+extern int cairn_dataset_empty;
+int cairn_dataset_empty;
