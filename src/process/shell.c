@@ -452,6 +452,7 @@ static void begin_writing(cairn_process *p)
     t->kind = TASK_PART;
     t->attempt = c->head.number;
     t->cut = c;
+    c->complete = false; /* written once */
     c->writing = true;
     cairn_writer_post(p, t);
 }
