@@ -110,6 +110,7 @@ typedef struct world {
     bool fast, eager, leaves_early;
     uint32_t part_failures, commit_failures; /* one in so many; 0 = never */
     uint64_t disk, control_delay, iterations, stride, first_attempt, horizon;
+    uint64_t lag; /* loops receive what was sent so many iterations ago */
     int64_t total;
     bool has_step[MAX];
     uint64_t offset[MAX];
@@ -671,7 +672,7 @@ static void wake(world *w, process *p)
             if (w->channels[self][i].exists) {
                 send_note(w, p, i, NOTE_TRANSFER, (int64_t)below(w, (uint64_t)p->money / 16 + 1));
             }
-            p->expected |= w->channels[i][self].exists ? 1U << i : 0;
+            p->expected |= w->channels[i][self].exists && p->iteration >= w->lag ? 1U << i : 0;
         }
         return;
     }
@@ -825,13 +826,14 @@ static void connect(world *w, uint32_t from, uint32_t to)
 static void draw_topology(world *w)
 {
     uint64_t kind = below(w, 4);
+    uint64_t slowest = one_in(w, 4) ? 20 * MILLISECOND : MILLISECOND;
 
     for (uint32_t i = 0; i < w->count; i++) {
         for (uint32_t j = 0; j < w->count; j++) {
             if (kind == 0 || (kind == 1 && one_in(w, 3)) || (kind == 2 && (i == 0 || j == 0))) {
                 connect(w, i, j);
             }
-            w->channels[i][j].delay = scale(w, 2 * MICROSECOND, MILLISECOND);
+            w->channels[i][j].delay = scale(w, 2 * MICROSECOND, slowest);
         }
         if (kind != 2) {
             connect(w, i, (i + 1) % w->count); /* 1: a ring and some; 3: a ring */
@@ -849,9 +851,10 @@ static void draw_job(world *w)
     w->coordinator = (uint32_t)below(w, w->count);
     w->first_attempt = below(w, 3);
     w->stride = one_in(w, 3) ? 10 : 1;
+    w->lag = one_in(w, 2) ? 0 : below(w, 4);
     w->fast = !one_in(w, 3);
     w->eager = one_in(w, 2);
-    w->control_delay = scale(w, 2 * MICROSECOND, MILLISECOND);
+    w->control_delay = scale(w, 2 * MICROSECOND, 4 * MILLISECOND);
     w->disk = scale(w, 10 * MICROSECOND, 10 * MILLISECOND);
     if (!w->options->calm) {
         w->part_failures = one_in(w, 5) ? 1 + (uint32_t)below(w, 8) : 0;
@@ -892,10 +895,10 @@ static void draw_processes(world *w)
         p->last_left = CL_NO_STEP;
         p->stop = UINT64_MAX;
     }
-    w->iterations = 8 + 1200 / (degree + 8);
+    w->iterations = 8 + 3000 / (degree + 8);
     w->horizon = pace * 30;
     for (uint32_t i = 0; is_bank(w) && i < w->count; i++) {
-        uint64_t transfers = 4 + below(w, 200 / w->count);
+        uint64_t transfers = 4 + below(w, 800 / w->count);
 
         for (uint64_t k = 0; k < transfers; k++) {
             plan(w, below(w, w->horizon), (happening){.kind = TIMER, .to = i});
@@ -910,7 +913,7 @@ static void draw_processes(world *w)
 static void draw_wishes(world *w)
 {
     uint64_t slowest = w->control_delay;
-    uint64_t wishes = 1 + below(w, 8);
+    uint64_t wishes = 1 + below(w, one_in(w, 3) ? 40 : 8);
     uint64_t span = w->horizon;
     uint64_t time = 0;
 
