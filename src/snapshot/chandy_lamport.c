@@ -680,6 +680,9 @@ void cl_step(cl *core, const cl_event *event, cl_output *out)
         on_finished(core, out);
         break;
     }
+    if (event->kind == CL_DATA) {
+        return; /* the message is on its way into the mailbox: neither before a record nor after it */
+    }
     if (core->wished && core->phase == IDLE && core->seen) {
         begin(core, out);
     }
