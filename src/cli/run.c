@@ -2,6 +2,7 @@
 #include "cli/run.h"
 
 #include "base/environment.h"
+#include "cli/cli.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,8 +24,6 @@
 
 #define TICK_NANOSECONDS 200000000L
 #define LOCK_SECONDS     5.0 /* for the mpirun of a supervisor that was killed to end its launch */
-
-int cairn_cli_run(int argc, char **argv);
 
 double cairn_run_now(void)
 {
