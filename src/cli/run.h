@@ -1,0 +1,171 @@
+/* `cairn run`: the supervisor of a job, between its files.
+ *
+ *   run.c         options -> DIR, lock, run.json -> launches until one ends for good
+ *   run_options.c the command line, and --help
+ *   run_launch.c  one mpirun: its arguments and environment
+ *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
+ *   run_filter.c  mpirun's own talk is taken out of the job's stderr, and read
+ *   run_judge.c   why a launch ended and what follows from it
+ *   run_sweep.c   nothing of a dead launch lives on
+ *   run_bar.c     progress
+ *
+ * Invariants:
+ *  - Who holds the lock on DIR/lock is the only one with launches in DIR. mpirun inherits it, so it also outlives a
+ * killed supervisor until its launch is gone.
+ *  - A launch has ended (mpirun reaped, stragglers swept) before the next one starts.
+ *  - Only processes whose environment holds the id of this run are ever sent a signal, through a pidfd taken before the
+ * check. */
+#ifndef CAIRN_CLI_RUN_H
+#define CAIRN_CLI_RUN_H
+
+#include <stddef.h>
+
+#include "base/beat.h"
+#include "snapshot/store.h"
+
+#include <cairn/status.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#define CAIRN_RUN_KILLS_MAX 64
+
+typedef struct cairn_run_kill {
+    uint32_t process;
+    double at; /* seconds since the start of `cairn run`, or percent */
+    bool percent;
+} cairn_run_kill;
+
+typedef struct cairn_run_options {
+    uint32_t count;
+    uint32_t cores; /* physical ones that we may use */
+    char dir[PATH_MAX];
+    const char *interval, *mtbf, *keep, *clock, *wait_timeout; /* checked texts for the environment, or NULL */
+    const char *hostfile;
+    const char *mpirun_args;
+    uint32_t restarts;
+    double hang_timeout; /* 0: never */
+    double grace;
+    bool start_over, quiet;
+    cairn_run_kill kills[CAIRN_RUN_KILLS_MAX];
+    uint32_t kill_count;
+    char **job; /* NULL terminated, borrowed from argv */
+    int job_count;
+    char **again; /* the arguments that go on with this run, NULL terminated */
+} cairn_run_options;
+
+/* -1: parsed; otherwise the exit code (0 after --help). */
+int cairn_run_parse(cairn_run_options *options, int argc, char **argv);
+
+/* What mpirun said about the end of a launch, and the state of the filter that found it. */
+typedef struct cairn_run_filter {
+    int out;   /* where the job's stderr goes                 */
+    FILE *log; /* where everything goes; may be NULL          */
+    char held[65536];
+    size_t held_bytes; /* not yet decided                      */
+    double held_since;
+    bool middle;           /* the job's last line is not complete  */
+    char last_block[2048]; /* mpirun's last message, for errors  */
+    int32_t process;       /* the first that failed, or -1         */
+    int signal, exit;      /* of it; -1 = unknown                  */
+    bool daemon_lost;
+    char host[65]; /* of the lost daemon, or ""            */
+} cairn_run_filter;
+
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log);
+void cairn_run_filter_feed(cairn_run_filter *filter, const char *data, size_t bytes, double now);
+/* Let go what was held for too long; everything when `all`. */
+void cairn_run_filter_flush(cairn_run_filter *filter, double now, bool all);
+
+typedef enum cairn_run_stop {
+    CAIRN_RUN_GO,
+    CAIRN_RUN_STOP_WANTED, /* SIGUSR2 goes out when every process can take it */
+    CAIRN_RUN_STOP_SENT,
+    CAIRN_RUN_STOP_NOW /* grace time over or asked twice: killed          */
+} cairn_run_stop;
+
+typedef struct cairn_run_launch {
+    uint32_t number;
+    uint32_t count;
+    pid_t mpirun;
+    int error_fd, output_fd; /* -1: closed, or not piped */
+    double started;
+    bool ended;
+    int status; /* of waitpid */
+    cairn_beat *beats;
+    bool *seen;
+    uint32_t seen_count;
+    double last_change;
+    double killed_at;   /* we began to kill it; 0 = not  */
+    double orphaned_at; /* a process has been dead for so long without mpirun ending; 0 = not */
+    bool hung;
+    char hung_text[300];
+    cairn_run_filter filter;
+} cairn_run_launch;
+
+typedef struct cairn_run_bar {
+    bool terminal, quiet, drawn;
+    double drawn_at;
+    char last[160];
+    double first_time, first_fraction; /* the base of the estimate */
+    uint32_t launch;
+} cairn_run_bar;
+
+typedef struct cairn_run_failure {
+    uint32_t launch;
+    uint64_t snapshot; /* newest committed one at that time, 0 = none */
+    char text[300];
+} cairn_run_failure;
+
+typedef struct cairn_run {
+    cairn_run_options options;
+    cairn_run_record *record;
+    int lock;
+    int signals; /* signalfd */
+    int ticks;   /* timerfd  */
+    FILE *log;
+    double started;
+    bool snapshot_wanted; /* SIGUSR1 waits until every process can take it */
+    cairn_run_stop stop;
+    double stop_at;
+    char reason[300]; /* of the next launch */
+    cairn_run_failure *failures;
+    uint32_t failure_count;
+    cairn_run_bar bar;
+    uint64_t newest;                   /* committed snapshot that the beats know of */
+    char tmp[PATH_MAX], shm[PATH_MAX]; /* mpirun's files of one launch; "" = its own choice */
+    cairn_run_launch launch;
+} cairn_run;
+
+double cairn_run_now(void);
+/* Print "cairn: run: ..." on stderr, after taking the bar away, and into the log. */
+void cairn_run_say(cairn_run *run, const char *format, ...) CAIRN_PRINTF(2, 3);
+/* The path DIR/name; false when it is too long. */
+bool cairn_run_path(const cairn_run *run, char *path, size_t bytes, const char *name);
+
+cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error);
+void cairn_run_launch_end(cairn_run *run);
+
+/* Until mpirun has ended and its output is read. */
+void cairn_run_watch(cairn_run *run);
+void cairn_run_read_beats(cairn_run *run);
+
+typedef enum cairn_run_verdict {
+    CAIRN_RUN_DONE,
+    CAIRN_RUN_OWN_FAILURE, /* *code is passed on */
+    CAIRN_RUN_STOPPED,
+    CAIRN_RUN_RESTART
+} cairn_run_verdict;
+
+/* text: what happened, such as "process 2 was killed (signal 9)". */
+cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, size_t bytes);
+
+/* Kill every process of this host that belongs to the run and wait until they are gone. How many there were. */
+unsigned cairn_run_sweep(const char *run_id);
+
+void cairn_run_bar_draw(cairn_run *run, double now);
+void cairn_run_bar_clear(cairn_run *run);
+
+#endif

@@ -1,0 +1,258 @@
+/* What comes out of mpirun's stderr is the job's, except for what mpirun and its libraries say themselves. That goes to
+ * the log only, and is read: it names the process that failed first.
+ *
+ * mpirun writes each of its messages with one write, between two lines of 74 dashes, so a block arrives whole; one that
+ * is not closed soon was the job's after all. What the ranks' libraries print begins with "[host:pid]". A line is held
+ * back only while its beginning might still become one of those, and never for longer than HOLD_SECONDS. */
+#include "cli/run.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RULE_DASHES      74 /* from mpirun                                       */
+#define RULE_DASHES_RANK 66 /* from a rank that fails before it can tell mpirun */
+#define HOLD_SECONDS     0.15
+
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log)
+{
+    memset(filter, 0, sizeof *filter);
+    filter->out = out;
+    filter->log = log;
+    filter->process = -1;
+    filter->signal = -1;
+    filter->exit = -1;
+}
+
+/* The user's terminal may be gone; then there is nobody to tell. */
+static void pass(cairn_run_filter *filter, const char *data, size_t bytes)
+{
+    if (bytes > 0) {
+        filter->middle = data[bytes - 1] != '\n';
+    }
+    while (bytes > 0) {
+        ssize_t done = write(filter->out, data, bytes);
+        if (done <= 0) {
+            return;
+        }
+        data += done;
+        bytes -= (size_t)done;
+    }
+}
+
+static bool is_rule(const char *line, size_t bytes)
+{
+    size_t dashes = 0;
+
+    while (dashes < bytes && line[dashes] == '-') {
+        dashes++;
+    }
+    return (dashes == RULE_DASHES || dashes == RULE_DASHES_RANK) && dashes + 1 == bytes;
+}
+
+/* "[host:123]" or "[host:00123]" */
+static bool is_tagged(const char *line, size_t bytes)
+{
+    size_t i = 1;
+
+    if (bytes < 5 || line[0] != '[') {
+        return false;
+    }
+    while (i < bytes && (isalnum((unsigned char)line[i]) || strchr("._-", line[i]) != NULL) && line[i] != '\0') {
+        i++;
+    }
+    if (i == 1 || i >= bytes || line[i] != ':') {
+        return false;
+    }
+    size_t digits = ++i;
+    while (i < bytes && isdigit((unsigned char)line[i])) {
+        i++;
+    }
+    return i > digits && i < bytes && line[i] == ']';
+}
+
+/* Single lines of mpirun outside of blocks. */
+static const char *const loose[] = {"mpirun: Forwarding signal", "mpirun: abort is already in progress",
+                                    "mpirun: killing job", "mpirun noticed that"};
+static const char *const loose_inside[] = {
+    " total process failed to start", " total processes failed to start",    " total process killed (some",
+    " total processes killed (some",  " more process has sent help message", " more processes have sent help message"};
+
+static bool is_loose(const char *line)
+{
+    for (size_t i = 0; i < sizeof loose / sizeof loose[0]; i++) {
+        if (strncmp(line, loose[i], strlen(loose[i])) == 0) {
+            return true;
+        }
+    }
+    const char *behind = line + strspn(line, "0123456789");
+    for (size_t i = 0; behind != line && i < sizeof loose_inside / sizeof loose_inside[0]; i++) {
+        if (strncmp(behind, loose_inside[i], strlen(loose_inside[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remember_signal(cairn_run_filter *filter, const char *text)
+{
+    const char *at = strstr(text, "process rank ");
+    const char *on = at == NULL ? NULL : strstr(at, " exited on signal ");
+
+    if (on != NULL && filter->process < 0) {
+        filter->process = (int32_t)strtol(at + strlen("process rank "), NULL, 10);
+        filter->signal = (int)strtol(on + strlen(" exited on signal "), NULL, 10);
+    }
+}
+
+static void remember_exit(cairn_run_filter *filter, const char *text)
+{
+    const char *at = strstr(text, "Process name: [[");
+    const char *code = at == NULL ? NULL : strstr(at, "Exit code:");
+    const char *rank = at == NULL ? NULL : strstr(at, "],");
+
+    if (code != NULL && rank != NULL && filter->process < 0) {
+        filter->process = (int32_t)strtol(rank + 2, NULL, 10);
+        filter->exit = (int)strtol(code + strlen("Exit code:"), NULL, 10);
+    }
+    at = strstr(text, "MPI_ABORT was invoked on rank ");
+    code = at == NULL ? NULL : strstr(at, "with errorcode ");
+    if (code != NULL && filter->process < 0) {
+        filter->process = (int32_t)strtol(at + strlen("MPI_ABORT was invoked on rank "), NULL, 10);
+        filter->exit = (int)(strtol(code + strlen("with errorcode "), NULL, 10) & 0xff);
+    }
+}
+
+static void remember_daemon(cairn_run_filter *filter, const char *text)
+{
+    const char *at = strstr(text, "lost communication with a remote daemon");
+
+    if (at == NULL) {
+        return;
+    }
+    filter->daemon_lost = true;
+    at = strstr(at, "Remote daemon:");
+    at = at == NULL ? NULL : strstr(at, " on node ");
+    if (at != NULL) {
+        (void)sscanf(at, " on node %64s", filter->host);
+    }
+}
+
+/* A whole block, its rules included. */
+static void take_block(cairn_run_filter *filter, const char *block, size_t bytes)
+{
+    size_t kept = bytes < sizeof filter->last_block ? bytes : sizeof filter->last_block - 1;
+    char text[sizeof filter->last_block];
+
+    memcpy(text, block, kept);
+    text[kept] = '\0';
+    remember_signal(filter, text);
+    remember_exit(filter, text);
+    remember_daemon(filter, text);
+    /* "Primary job terminated ..." says nothing that helps a reader. */
+    if (strstr(text, "Per user-direction, the job has been aborted") == NULL) {
+        memcpy(filter->last_block, text, kept + 1);
+    }
+}
+
+/* The bytes behind the closing rule of the block that begins at held[0], or 0 while it is open. */
+static size_t block_end(const cairn_run_filter *filter)
+{
+    const char *held = filter->held;
+    const char *first = memchr(held, '\n', filter->held_bytes);
+    size_t at = first == NULL ? filter->held_bytes : (size_t)(first - held) + 1;
+
+    while (at < filter->held_bytes) {
+        const char *end = memchr(held + at, '\n', filter->held_bytes - at);
+        if (end == NULL) {
+            return 0;
+        }
+        size_t next = (size_t)(end - held) + 1;
+        if (is_rule(held + at, next - at)) {
+            return next;
+        }
+        at = next;
+    }
+    return 0;
+}
+
+static void drop(cairn_run_filter *filter, size_t bytes)
+{
+    memmove(filter->held, filter->held + bytes, filter->held_bytes - bytes);
+    filter->held_bytes -= bytes;
+}
+
+/* Whether an unfinished line may still become mpirun's. */
+static bool may_be_noise(const char *line, size_t bytes)
+{
+    size_t same = bytes < 6 ? bytes : 6;
+
+    return line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]) || strncmp(line, "mpirun", same) == 0;
+}
+
+/* Decide on the first line of what is held. false: it cannot be decided yet. */
+static bool decide(cairn_run_filter *filter, bool patience)
+{
+    char *end = memchr(filter->held, '\n', filter->held_bytes);
+    size_t line = end == NULL ? filter->held_bytes : (size_t)(end - filter->held) + 1;
+
+    if (filter->middle) { /* the rest of a line of the job */
+        pass(filter, filter->held, line);
+        drop(filter, line);
+        return true;
+    }
+    if (end != NULL && is_rule(filter->held, line)) {
+        size_t block = block_end(filter);
+        if (block > 0) {
+            take_block(filter, filter->held, block);
+            drop(filter, block);
+            return true;
+        }
+        if (patience && filter->held_bytes < sizeof filter->held) {
+            return false;
+        }
+    } else if (end != NULL) {
+        *end = '\0';
+        bool noise = is_tagged(filter->held, line - 1) || is_loose(filter->held);
+        remember_signal(filter, noise ? filter->held : "");
+        *end = '\n';
+        if (noise) {
+            drop(filter, line);
+            return true;
+        }
+    } else if (patience && may_be_noise(filter->held, line) && filter->held_bytes < sizeof filter->held) {
+        return false;
+    }
+    pass(filter, filter->held, line);
+    drop(filter, line);
+    return true;
+}
+
+void cairn_run_filter_feed(cairn_run_filter *filter, const char *data, size_t bytes, double now)
+{
+    if (filter->log != NULL) {
+        (void)fwrite(data, 1, bytes, filter->log);
+        (void)fflush(filter->log);
+    }
+    while (bytes > 0) {
+        size_t room = sizeof filter->held - filter->held_bytes;
+        size_t part = bytes < room ? bytes : room;
+
+        memcpy(filter->held + filter->held_bytes, data, part);
+        filter->held_bytes += part;
+        data += part;
+        bytes -= part;
+        while (filter->held_bytes > 0 && decide(filter, true)) {
+        }
+    }
+    filter->held_since = now;
+}
+
+void cairn_run_filter_flush(cairn_run_filter *filter, double now, bool all)
+{
+    if (filter->held_bytes > 0 && (all || now - filter->held_since > HOLD_SECONDS)) {
+        while (filter->held_bytes > 0 && decide(filter, false)) {
+        }
+    }
+}

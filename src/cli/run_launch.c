@@ -1,0 +1,397 @@
+/* One launch: mpirun with its arguments and environment, in a process group of its own, so that Ctrl-C on the terminal
+ * reaches only the supervisor. */
+#include "base/environment.h"
+#include "cli/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ARGUMENTS_MAX 64 /* besides the job's own and those of --mpirun-args */
+
+/* Under a batch system mpirun itself knows the hosts. */
+static bool has_allocation(void)
+{
+    static const char *const names[] = {"SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (getenv(names[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Every process on this host, as far as we can know. */
+static bool is_local(const cairn_run_options *options)
+{
+    return options->hostfile == NULL && !has_allocation() && getenv("OMPI_MCA_orte_default_hostfile") == NULL &&
+           (options->mpirun_args == NULL || strstr(options->mpirun_args, "host") == NULL);
+}
+
+/* How many processes fit without sharing a core; a host without "slots=" counts as one. */
+static uint32_t slots_of(const cairn_run_options *options)
+{
+    char line[1024];
+    uint32_t slots = 0;
+    FILE *file;
+
+    if (options->hostfile == NULL) {
+        const char *tasks = has_allocation() ? getenv("SLURM_NTASKS") : NULL;
+        return tasks != NULL ? (uint32_t)strtoul(tasks, NULL, 10) : options->cores;
+    }
+    file = fopen(options->hostfile, "re");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *text = line + strspn(line, " \t"), *given = strstr(line, "slots");
+        if (*text == '#' || *text == '\n' || *text == '\0') {
+            continue;
+        }
+        given = given == NULL ? NULL : strchr(given, '=');
+        slots += given == NULL ? 1 : (uint32_t)strtoul(given + 1, NULL, 10);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return slots;
+}
+
+/* Whether the user has chosen this MCA parameter or option himself. */
+static bool is_chosen(const cairn_run_options *options, const char *name)
+{
+    char variable[128];
+
+    (void)snprintf(variable, sizeof variable, "OMPI_MCA_%s", name);
+    return getenv(variable) != NULL || (options->mpirun_args != NULL && strstr(options->mpirun_args, name) != NULL);
+}
+
+typedef struct argument_list {
+    char **items;
+    size_t count;
+} argument_list;
+
+static void add(argument_list *list, const char *item)
+{
+    list->items[list->count++] = (char *)(uintptr_t)item; /* execvp changes nothing */
+}
+
+static void add_mca(argument_list *list, const cairn_run_options *options, const char *name, const char *value)
+{
+    if (!is_chosen(options, name)) {
+        add(list, "--mca");
+        add(list, name);
+        add(list, value);
+    }
+}
+
+/* On one host mpirun needs not look for networks, which takes most of its start (0.2 s of 0.3 s); and its files go
+ * where we can remove them, since a killed mpirun leaves its shared memory behind. */
+static void add_local(argument_list *list, const cairn_run *run)
+{
+    const cairn_run_options *options = &run->options;
+
+    if (!is_chosen(options, "pml") && !is_chosen(options, "btl") && !is_chosen(options, "mtl")) {
+        add_mca(list, options, "pml", "ob1");
+        add_mca(list, options, "btl", "self,vader,tcp");
+    }
+    if (run->tmp[0] != '\0') {
+        add_mca(list, options, "orte_tmpdir_base", run->tmp);
+    }
+    if (run->shm[0] != '\0') {
+        add_mca(list, options, "btl_vader_backing_directory", run->shm);
+    }
+    /* Up to two processes mpirun would bind each to one core, and with it the threads that write snapshots. */
+    if (options->count <= 2 && !is_chosen(options, "bind-to") && !is_chosen(options, "hwloc_base_binding_policy")) {
+        add(list, "--bind-to");
+        add(list, "none");
+    }
+}
+
+static const char *const forwarded[] = {CAIRN_ENV_DIR,          CAIRN_ENV_RUN,  CAIRN_ENV_LAUNCH, CAIRN_ENV_REASON,
+                                        CAIRN_ENV_INTERVAL,     CAIRN_ENV_MTBF, CAIRN_ENV_KEEP,   CAIRN_ENV_CLOCK,
+                                        CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL};
+
+/* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
+static char **make_arguments(const cairn_run *run, char **words)
+{
+    const cairn_run_options *options = &run->options;
+    static char count_text[16];
+    argument_list list = {0};
+    char *rest = NULL;
+    size_t extra = options->mpirun_args == NULL ? 0 : strlen(options->mpirun_args);
+
+    list.items = calloc(ARGUMENTS_MAX + extra + (size_t)options->job_count + 1, sizeof *list.items);
+    *words = strdup(extra > 0 ? options->mpirun_args : "");
+    if (list.items == NULL || *words == NULL) {
+        free(list.items);
+        return NULL;
+    }
+    add(&list, "mpirun");
+    if (geteuid() == 0) {
+        add(&list, "--allow-run-as-root");
+    }
+    (void)snprintf(count_text, sizeof count_text, "%u", options->count);
+    add(&list, "-n");
+    add(&list, count_text);
+    if (options->hostfile != NULL) {
+        add(&list, "--hostfile");
+        add(&list, options->hostfile);
+    }
+    if (options->count > slots_of(options) && !is_chosen(options, "oversubscribe")) {
+        add(&list, "--oversubscribe");
+    }
+    /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
+    add_mca(&list, options, "odls_base_sigkill_timeout", "0");
+    if (is_local(options)) {
+        add_local(&list, run);
+    } else {
+        for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++) {
+            if (getenv(forwarded[i]) != NULL) {
+                add(&list, "-x");
+                add(&list, forwarded[i]);
+            }
+        }
+    }
+    for (char *word = strtok_r(*words, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
+        add(&list, word);
+    }
+    for (int i = 0; i < options->job_count; i++) {
+        add(&list, options->job[i]);
+    }
+    return list.items;
+}
+
+/* The kills that have not happened yet, in seconds of this launch. */
+static void set_kills(const cairn_run *run)
+{
+    char text[CAIRN_RUN_KILLS_MAX * 48 + 1], path[PATH_MAX], name[64];
+    size_t used = 0;
+
+    for (uint32_t i = 0; i < run->options.kill_count; i++) {
+        const cairn_run_kill *kill = &run->options.kills[i];
+        double at = kill->at - (kill->percent ? 0 : cairn_run_now() - run->started);
+
+        (void)snprintf(name, sizeof name, "status/killed-%u", i);
+        if (!cairn_run_path(run, path, sizeof path, name) || access(path, F_OK) == 0) {
+            continue;
+        }
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%u:%u@%.3f%s", used > 0 ? "," : "", i,
+                                 kill->process, at > 0 ? at : 0, kill->percent ? "%" : "");
+    }
+    if (used > 0) {
+        (void)setenv(CAIRN_ENV_KILL, text, 1);
+    } else {
+        (void)unsetenv(CAIRN_ENV_KILL);
+    }
+}
+
+static void set_environment(const cairn_run *run)
+{
+    const cairn_run_options *options = &run->options;
+    const char *const chosen[][2] = {{CAIRN_ENV_INTERVAL, options->interval},
+                                     {CAIRN_ENV_MTBF, options->mtbf},
+                                     {CAIRN_ENV_KEEP, options->keep},
+                                     {CAIRN_ENV_CLOCK, options->clock},
+                                     {CAIRN_ENV_WAIT_TIMEOUT, options->wait_timeout}};
+    char number[16];
+
+    (void)snprintf(number, sizeof number, "%u", run->launch.number);
+    (void)setenv(CAIRN_ENV_DIR, options->dir, 1);
+    (void)setenv(CAIRN_ENV_RUN, run->record->run, 1);
+    (void)setenv(CAIRN_ENV_LAUNCH, number, 1);
+    if (run->launch.number > 0 && run->reason[0] != '\0') {
+        (void)setenv(CAIRN_ENV_REASON, run->reason, 1);
+    } else {
+        (void)unsetenv(CAIRN_ENV_REASON);
+    }
+    for (size_t i = 0; i < sizeof chosen / sizeof chosen[0]; i++) {
+        if (chosen[i][1] != NULL) {
+            (void)setenv(chosen[i][0], chosen[i][1], 1);
+        }
+    }
+    /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
+    (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);
+    set_kills(run);
+}
+
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    (void)remove(path);
+    return 0;
+}
+
+static void remove_tree(const char *path)
+{
+    struct stat status;
+
+    if (path[0] != '\0' && lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid()) {
+        (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    }
+}
+
+/* A folder of our own below base; "" when it cannot be made, and then mpirun uses its own. */
+static void make_folder(const cairn_run *run, char *path, size_t bytes, const char *base)
+{
+    int length = snprintf(path, bytes, "%s/cairn-%s", base, run->record->run);
+
+    if (length < 0 || length > 60) { /* sockets lie in it, and their paths are short */
+        path[0] = '\0';
+        return;
+    }
+    remove_tree(path);
+    if (mkdir(path, 0700) != 0) {
+        path[0] = '\0';
+    }
+}
+
+/* In the child: from here on only async-signal-safe calls. */
+static void become_mpirun(const cairn_run *run, char **arguments, int output, int error)
+{
+    static const char missing[] = "cairn: run: cannot start mpirun\n";
+    sigset_t none;
+    int null = open("/dev/null", O_RDONLY);
+
+    (void)setpgid(0, 0);
+    /* Should the supervisor be killed, its launch must not run on unwatched. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)dup2(null, STDIN_FILENO); /* a restart could not read it again */
+    if (output >= 0) {
+        (void)dup2(output, STDOUT_FILENO);
+    }
+    (void)dup2(error, STDERR_FILENO);
+    (void)fcntl(run->lock, F_SETFD, 0); /* mpirun keeps the lock, its ranks do not */
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)execvp(arguments[0], arguments);
+    (void)!write(STDERR_FILENO, missing, sizeof missing - 1);
+    _exit(127);
+}
+
+static void log_header(const cairn_run *run, char **arguments)
+{
+    char when[64] = "";
+    time_t now = time(NULL);
+    struct tm local;
+
+    if (run->log == NULL) {
+        return;
+    }
+    if (localtime_r(&now, &local) != NULL) {
+        (void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
+    }
+    fprintf(run->log, "== launch %u, %s:", run->launch.number, when);
+    for (size_t i = 0; arguments[i] != NULL; i++) {
+        fprintf(run->log, " %s", arguments[i]);
+    }
+    fputc('\n', run->log);
+    fflush(run->log);
+}
+
+static cairn_status start(cairn_run *run, char **arguments, cairn_error *error)
+{
+    cairn_run_launch *launch = &run->launch;
+    int errors[2] = {-1, -1}, output[2] = {-1, -1};
+    /* A bar and the job's lines share a terminal: then we write both. */
+    bool both = run->bar.terminal && !run->bar.quiet && isatty(STDOUT_FILENO);
+
+    if (pipe2(errors, O_CLOEXEC) != 0 || (both && pipe2(output, O_CLOEXEC) != 0)) {
+        return cairn_fail(error, CAIRN_E_IO, "pipe for mpirun: %s", strerror(errno));
+    }
+    launch->mpirun = fork();
+    if (launch->mpirun == 0) {
+        become_mpirun(run, arguments, output[1], errors[1]);
+    }
+    close(errors[1]);
+    if (output[1] >= 0) {
+        close(output[1]);
+    }
+    launch->error_fd = errors[0];
+    launch->output_fd = output[0];
+    if (launch->mpirun < 0) {
+        return cairn_fail(error, CAIRN_E_IO, "fork: %s", strerror(errno));
+    }
+    (void)setpgid(launch->mpirun, launch->mpirun); /* whoever is first */
+    (void)fcntl(errors[0], F_SETFL, O_NONBLOCK);
+    if (output[0] >= 0) {
+        (void)fcntl(output[0], F_SETFL, O_NONBLOCK);
+    }
+    return CAIRN_OK;
+}
+
+cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
+{
+    cairn_run_launch *launch = &run->launch;
+    const char *base = getenv("TMPDIR");
+    char *words = NULL, **arguments = NULL;
+    cairn_status status = CAIRN_E_BUG;
+
+    memset(launch, 0, sizeof *launch);
+    launch->error_fd = -1;
+    launch->output_fd = -1;
+    launch->number = run->record->launches;
+    launch->count = run->options.count;
+    launch->beats = calloc(launch->count, sizeof *launch->beats);
+    launch->seen = calloc(launch->count, sizeof *launch->seen);
+    if (launch->beats == NULL || launch->seen == NULL) {
+        status = cairn_fail(error, CAIRN_E_NOMEM, "a launch of %u processes", launch->count);
+        goto out;
+    }
+    /* Noted first: a launch that was never noted could be taken for a later one. */
+    run->record->launches++;
+    status = cairn_run_record_write(run->options.dir, run->record, error);
+    if (status != CAIRN_OK) {
+        goto out;
+    }
+    if (is_local(&run->options)) {
+        make_folder(run, run->tmp, sizeof run->tmp, base != NULL && *base == '/' ? base : "/tmp");
+        make_folder(run, run->shm, sizeof run->shm, "/dev/shm");
+    }
+    set_environment(run);
+    arguments = make_arguments(run, &words);
+    if (arguments == NULL) {
+        status = cairn_fail(error, CAIRN_E_NOMEM, "mpirun's arguments");
+        goto out;
+    }
+    log_header(run, arguments);
+    cairn_run_filter_begin(&launch->filter, STDERR_FILENO, run->log);
+    launch->started = cairn_run_now();
+    launch->last_change = launch->started;
+    status = start(run, arguments, error);
+out:
+    /* Our own environment stays free of the run's id, or a sweep by another supervisor might take us for a rank. */
+    (void)unsetenv(CAIRN_ENV_RUN);
+    free(arguments);
+    free(words);
+    return status;
+}
+
+void cairn_run_launch_end(cairn_run *run)
+{
+    cairn_run_launch *launch = &run->launch;
+
+    if (launch->error_fd >= 0) {
+        close(launch->error_fd);
+    }
+    if (launch->output_fd >= 0) {
+        close(launch->output_fd);
+    }
+    launch->error_fd = -1;
+    launch->output_fd = -1;
+    free(launch->beats);
+    free(launch->seen);
+    launch->beats = NULL;
+    launch->seen = NULL;
+    launch->seen_count = 0;
+    launch->count = 0;
+    remove_tree(run->tmp);
+    remove_tree(run->shm);
+}

@@ -1,0 +1,122 @@
+# Read by the tests of this folder: where things are, a folder that goes away again, and checks that name what failed.
+set -u
+build=${CAIRN_BUILD:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build}
+top=${CAIRN_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
+cairn=$build/bin/cairn
+jobs=$build/jobs
+tools=$build/tests
+room=$(mktemp -d "${TMPDIR:-/tmp}/cairn-test-XXXXXX")
+failures=0
+started=() # process ids that a test put into the background
+
+clean_up() {
+    local pid
+    for pid in "${started[@]}"; do
+        kill -TERM "$pid" 2>/dev/null && sleep 0.2
+        kill -KILL "$pid" 2>/dev/null
+    done
+    if declare -F clean_up_more >/dev/null; then
+        clean_up_more
+    fi
+    rm -rf "$room"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+fail() {
+    failures=$((failures + 1))
+    echo "FAILED: $*"
+    if [ -n "${show-}" ] && [ -f "$show" ]; then
+        sed 's/^/    | /' "$show" | tail -n 25
+    fi
+}
+
+# Run a command: its output goes to $out, its errors to $err, its status to $code. A limit of time, since a hang is a failure.
+limit=60
+run() {
+    out=$room/out err=$room/err
+    timeout --foreground -k 5 "$limit" "$@" >"$out" 2>"$err" </dev/null
+    code=$?
+    show=$err
+    [ "$code" -ne 124 ] || fail "no end within $limit s: $*"
+}
+
+# The same in the background; its id is $pid. Wait for it with finish.
+begin() {
+    out=$room/out err=$room/err
+    "$@" >"$out" 2>"$err" </dev/null &
+    pid=$!
+    started+=("$pid")
+    show=$err
+}
+
+finish() {
+    local ticks=0
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ $((ticks += 1)) -gt $((limit * 20)) ]; then
+            fail "no end within $limit s"
+            kill -KILL "$pid"
+            break
+        fi
+        sleep 0.05
+    done
+    wait "$pid"
+    code=$?
+}
+
+# Wait until a condition (a command) holds: `until_true SECONDS command...`
+until_true() {
+    local ticks=$(($1 * 50))
+    shift
+    while ! "$@" >/dev/null 2>&1; do
+        [ $((ticks -= 1)) -gt 0 ] || return 1
+        sleep 0.02
+    done
+}
+
+expect_code() {
+    [ "$code" -eq "$1" ] || fail "$2: exit status $code instead of $1"
+}
+
+# expect_text FILE PATTERN WHAT, and its contrary
+expect_text() {
+    grep -Eq -- "$2" "$1" || fail "$3: '$2' is not in $(basename "$1")"
+}
+
+expect_no_text() {
+    if grep -Eq -- "$2" "$1"; then
+        fail "$3: '$2' is in $(basename "$1")"
+    fi
+}
+
+# The newest snapshot in a folder that has its commit record, or nothing.
+committed() {
+    local record
+    for record in "$1"/snapshots/*/snapshot.h5; do
+        [ -f "$record" ] && basename "$(dirname "$record")"
+    done | sort | tail -n 1
+}
+
+has_committed() {
+    [ -n "$(committed "$1")" ]
+}
+
+# Processes of the launch that `cairn run` (process id $1) has going: mpirun and its ranks, by parentage, so that nobody else's is met.
+mpirun_of() {
+    pgrep -P "$1" -x 'mpirun|orterun|mpirun.openmpi' | head -n 1
+}
+
+ranks_of() {
+    local mpirun
+    mpirun=$(mpirun_of "$1")
+    [ -n "$mpirun" ] && pgrep -P "$mpirun"
+}
+
+report() {
+    if [ "$failures" -gt 0 ]; then
+        echo "$failures checks failed"
+        exit 1
+    fi
+    echo "all is well"
+    exit 0
+}
