@@ -104,7 +104,13 @@ typedef struct part_report {
     double recorded_at;         /* not comparable between hosts */
 } part_report;
 
-typedef enum task_kind { TASK_PART, TASK_COMMIT, TASK_PRUNE, TASK_PREPARE } task_kind;
+typedef enum task_kind {
+    TASK_PART,
+    TASK_COMMIT,
+    TASK_PRUNE,
+    TASK_REMOVE, /* this process's part of an abandoned attempt: it would only take up room */
+    TASK_PREPARE
+} task_kind;
 
 typedef struct task {
     struct task *next;
@@ -195,6 +201,9 @@ struct cairn_process {
     double interval; /* seconds; < 0: off */
     bool interval_auto;
     double mtbf, next_snapshot, attempt_began;
+    double recorded_at; /* cairn_now() of the newest recording           */
+    double not_before;  /* after a failed write: no snapshot by itself before */
+    uint32_t failures;  /* attempts in a row that could not be written   */
     double cost;       /* seconds that the last snapshot took from the job, measured */
     bool stop_wished;  /* SIGUSR2 */
     uint64_t stop_from; /* the first attempt that counts as the last snapshot */
@@ -291,6 +300,8 @@ void cairn_shell_free(cairn_process *p);
 cairn_status cairn_writer_start(cairn_process *p);
 void cairn_writer_end(cairn_process *p); /* ends queued tasks first */
 void cairn_writer_post(cairn_process *p, task *t);
+/* A task without more to it; nothing happens when memory is short. */
+void cairn_writer_ask(cairn_process *p, task_kind kind, uint64_t attempt);
 task *cairn_writer_results(cairn_process *p);
 bool cairn_writer_idle(cairn_process *p);
 char *cairn_arena_new(size_t bytes);

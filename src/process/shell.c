@@ -230,6 +230,7 @@ static void record(cairn_process *p, uint64_t attempt, uint64_t step)
     }
     record_channels(p);
     c->recorded_at = begin;
+    p->recorded_at = begin;
     c->blocked = cairn_now() - begin;
     p->stats.blocked = c->blocked;
     p->stats.blocked_total += c->blocked;
@@ -333,6 +334,7 @@ static void note_end(cairn_process *p, const cl_output *out)
             p->stats.failed++;
         }
         cairn_snapshot_ended(p, false, out->ended_reason == CL_REASON_FAILED, out->ended);
+        cairn_writer_ask(p, TASK_REMOVE, out->ended);
     }
     if (out->committed) {
         p->stats.attempts++;
@@ -533,7 +535,7 @@ void cairn_shell_drive(cairn_process *p)
             commit_done(p, t);
         } else if (t->kind == TASK_PREPARE) {
             prepare_done(p, t);
-        } else if (t->status != CAIRN_OK) {
+        } else if (t->kind == TASK_PRUNE && t->status != CAIRN_OK) {
             fprintf(stderr, "cairn: old snapshots not removed: %s\n", t->error.text);
         }
         free(t);

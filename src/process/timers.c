@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define BEAT_SECONDS 0.1
-#define FAILED_PAUSE_SECONDS 1.0
+#define FAILED_PAUSE_SECONDS 1.0 /* doubled with every further failure, up to 64 s */
+#define SIGNAL_MERGE_SECONDS 0.5
 #define AUTO_FIRST_SECONDS 1.0 /* the first snapshot of a run measures what one costs */
 
 /* Signals and exit know no handle: there is one process of a job in a program. */
@@ -204,8 +205,11 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
         return;
     }
     p->next_snapshot = p->attempt_began + period(p);
-    if (failed && p->next_snapshot < now + FAILED_PAUSE_SECONDS) {
-        p->next_snapshot = now + FAILED_PAUSE_SECONDS;
+    p->failures = failed ? p->failures + 1 : 0;
+    if (failed) {
+        double pause = FAILED_PAUSE_SECONDS * (double)(1u << (p->failures > 7 ? 6 : p->failures - 1));
+
+        p->not_before = now + pause;
     }
     if (!committed) {
         p->stop_begun = p->stop_begun && !failed; /* try the last snapshot again after the pause */
@@ -215,18 +219,15 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
         cairn_send_control(p, CL_ALL, CONTROL_STOP, attempt);
         p->stopped = true;
     }
-    task *t = calloc(1, sizeof *t);
-    if (t != NULL) {
-        t->kind = TASK_PRUNE;
-        cairn_writer_post(p, t);
-    }
+    cairn_writer_ask(p, TASK_PRUNE, 0);
 }
 
 static void signals(cairn_process *p)
 {
     if (snapshot_signal != 0) {
         snapshot_signal = 0;
-        if (p->can_snapshot && !p->finishing) {
+        /* mpirun forwards the signal to all processes: one that hears of it when the snapshot is just recorded asks for no other. */
+        if (p->can_snapshot && !p->finishing && cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS) {
             initiate(p);
         }
     }
@@ -242,10 +243,10 @@ static void signals(cairn_process *p)
 
 static void coordinate(cairn_process *p, double now)
 {
-    if (!p->can_snapshot || p->finishing || p->stopped) {
+    if (!p->can_snapshot || p->finishing || p->stopped || now < p->not_before) {
         return;
     }
-    if (p->stop_wished && !p->stop_begun && now >= p->next_snapshot - period(p)) {
+    if (p->stop_wished && !p->stop_begun) {
         /* An attempt under way was begun before the wish: the one after it is the last. */
         p->stop_begun = true;
         p->stop_from = cl_latest(p->core) + 1;

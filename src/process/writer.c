@@ -84,6 +84,16 @@ static void prepare(task *t)
     }
 }
 
+static void remove_part(const cairn_process *p, const task *t)
+{
+    char path[4096];
+
+    cairn_store_part_path(path, sizeof path, p->dir, t->attempt, p->self);
+    (void)unlink(path);
+    cairn_store_snapshot_path(path, sizeof path, p->dir, t->attempt);
+    (void)rmdir(path); /* by whoever is the last */
+}
+
 static void perform(const cairn_process *p, task *t)
 {
     double begin = thread_cpu();
@@ -97,6 +107,9 @@ static void perform(const cairn_process *p, task *t)
         break;
     case TASK_PRUNE:
         t->status = cairn_store_prune(p->dir, p->run, p->keep, CAIRN_DEPTH_SEALS, NULL, NULL, &t->error);
+        break;
+    case TASK_REMOVE:
+        remove_part(p, t);
         break;
     case TASK_PREPARE:
         prepare(t);
@@ -187,6 +200,17 @@ void cairn_writer_post(cairn_process *p, task *t)
     w->queue_end = &t->next;
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->mutex);
+}
+
+void cairn_writer_ask(cairn_process *p, task_kind kind, uint64_t attempt)
+{
+    task *t = p->writer.started ? calloc(1, sizeof *t) : NULL;
+
+    if (t != NULL) {
+        t->kind = kind;
+        t->attempt = attempt;
+        cairn_writer_post(p, t);
+    }
 }
 
 task *cairn_writer_results(cairn_process *p)
