@@ -491,7 +491,9 @@ static cairn_status serve_round(cairn_process *p, const cairn_handlers *h, void 
 
     serve_safepoint(p);
     n = next_for_serve(p);
-    serve_safepoint(p);
+    if (n == NULL) {
+        serve_safepoint(p); /* with a message taken and not handled yet this is no safe point: it would be in no cut */
+    }
     if (n == NULL && *idle) {
         status = cairn_pause(p, w);
         return status == CAIRN_OK ? CAIRN_E_AGAIN : status;

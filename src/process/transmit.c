@@ -439,12 +439,13 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
         if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 15) != 0 && !p->active) {
             continue;
         }
+        /* Here, where it is known that nothing is there: a pause may bring the message, with held ones behind it. */
+        unblock_held(p, from, stream, &w);
         status = cairn_pause(p, &w);
         if (status != CAIRN_OK && p->wish.got == NULL && first_message(p, stream, from) == NULL) {
             p->wish.open = false;
             return complain(p, status, from, what);
         }
-        unblock_held(p, from, stream, &w);
     }
     p->wish.open = false;
     cairn_exit_call(p);
@@ -740,6 +741,9 @@ cairn_status cairn_wait(cairn_process *p, cairn_request **request, cairn_message
         }
         status = advance(p, r, message);
         if (status == CAIRN_E_AGAIN && p->wish.got == NULL) {
+            if (r->receive && r->got == NULL) {
+                unblock_held(p, r->peer, 0, &w); /* before the pause, which may bring it */
+            }
             status = cairn_pause(p, &w);
         } else if (status != CAIRN_E_AGAIN) {
             p->wish = (wish){0};
@@ -757,9 +761,6 @@ cairn_status cairn_wait(cairn_process *p, cairn_request **request, cairn_message
         if (status != CAIRN_OK && !(r->receive && r->got != NULL && r->got->transfer == NULL)) {
             *request = NULL;
             return wait_failed(p, r, status);
-        }
-        if (r->receive) {
-            unblock_held(p, r->peer, 0, &w);
         }
     }
     if (r != NULL) {
