@@ -634,7 +634,7 @@ static void come_to_point(world *w, process *p, bool soon)
     p->label = label_of(w, p);
     soon = soon && !(p->lingering = !is_bank(w) && w->lingers && one_in(w, 2));
     if (p->lingering) {
-        plan(w, w->now + delay(w, p->pace), (happening){.kind = WAKE, .to = id_of(w, p)});
+        plan(w, w->now + delay(w, p->pace * (one_in(w, 4) ? 30 : 1)), (happening){.kind = WAKE, .to = id_of(w, p)});
     }
     if (soon && w->fast && cl_idle(p->core)) {
         cl_passed(p->core, p->label);
@@ -946,6 +946,9 @@ static void draw_wishes(world *w)
     w->patience = 150 * slowest + 100 * w->disk;
     if (!is_bank(w)) {
         span = slowest * w->iterations;
+    }
+    if (one_in(w, 4)) {
+        span = slowest * 20; /* while some have not begun */
     }
     for (uint64_t k = 0; k < wishes; k++) {
         if (!one_in(w, 3)) { /* otherwise at the same time as the one before */
