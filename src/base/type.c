@@ -1,4 +1,5 @@
-/* Element types: their size and their name. In a room that needs no MPI, since files and the command use them as well. */
+/* Element types: their size and their name. In a room that needs no MPI, since files and the command use them as well.
+ */
 #include <cairn/collective.h>
 
 static const struct {

@@ -1,4 +1,5 @@
-/* The subcommands of `cairn`: one function a command, called with argv[0] = the command's name; it returns the exit code. */
+/* The subcommands of `cairn`: one function a command, called with argv[0] = the command's name; it returns the exit
+ * code. */
 #ifndef CAIRN_CLI_CLI_H
 #define CAIRN_CLI_CLI_H
 

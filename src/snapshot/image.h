@@ -1,18 +1,18 @@
 /* A process's part of a snapshot, as an HDF5 file: writing it durably, and reading it without trust.
  *
  * DIR/snapshots/000007/process-000003.h5 (format 1); any HDF5 tool opens it:
- *   bytes 0..511   user block: the seal. Text: "cairn part 1", bytes and XXH3-128 of everything behind the block, and
- *                  last an XXH64 of the block itself. So a flipped bit anywhere in the file is seen.
+ *   bytes 0..511   user block: the seal (seal.h). Text: "cairn part 1", the bytes of the file, XXH3-128 of everything behind the
+ *                  block, and last an XXH64 of the block itself. So a flipped bit anywhere in the file is seen.
  *   / attributes   format (u32), job, run (string), number, process, count, incarnation, step (u64; all ones = unaligned),
  *                  lamport (u64), vector (u64[count], only with vector clocks), written (string, UTC time)
  *   /state/NAME    the array: little-endian type and shape as protected, contiguous. Attributes: kind ("array", "replicated", "slab",
- *                  "bytes"), for slabs global_shape and offset (u64[rank]), flags (u32), xxh3 (string of 32 hex digits)
+ *                  "bytes"), for slabs global_shape and offset (u64[rank]), flags (u32)
  *   /channels/in/0001/envelope  u64[messages][5]: sequence, lamport, tag, bytes, stream;
  *                               stream 0 the job's own, 1 collectives
- *   /channels/in/0001/payload   u8[sum of bytes], one message after the other (absent when 0 bytes)
- *                               attributes of the group: xxh3 of envelope and payload
+ *   /channels/in/0001/payload   u8[sum of bytes], one message after the other (absent when 0 bytes). There is a group for
+ *                               every sender with messages in flight, named by its number in at least four digits
  *   /channels/sent, /channels/received   u64[count][2]: messages sent to / consumed from each process per stream, up to the cut
- */
+ * Every dataset has an attribute xxh3: 32 hex digits, XXH3-128 of its elements as they lie in the file. */
 #ifndef CAIRN_SNAPSHOT_IMAGE_H
 #define CAIRN_SNAPSHOT_IMAGE_H
 
@@ -89,6 +89,10 @@ typedef struct cairn_part cairn_part;
  * file and dataset; CAIRN_E_VERSION; CAIRN_E_NOT_FOUND; CAIRN_E_IO; CAIRN_E_ACCESS; CAIRN_E_NOMEM. */
 cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected,
                              cairn_error *error);
+/* The same without reading the elements of states: `whole` = false trusts the 512 bytes of the seal. For who has checked the
+ * part just before, or has seen it written. */
+cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
+                                   cairn_error *error);
 void cairn_part_close(cairn_part *part); /* NULL-safe */
 
 /* Owned by the part. */

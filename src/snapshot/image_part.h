@@ -18,8 +18,4 @@ struct cairn_part {
     size_t payload_count;
 };
 
-/* whole = false: trust the seal's own 512 bytes and read no elements of states. For who has just seen the part written. */
-cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
-                                   cairn_error *error);
-
 #endif

@@ -1,5 +1,5 @@
-/* Reading a process's part without trust. After cairn_part_open HDF5 is done with the file: heads, messages and the places of
- * all states are in memory, and elements are read from the descriptor. */
+/* Reading a process's part without trust. After cairn_part_open HDF5 is done with the file: heads, messages and the
+ * places of all states are in memory, and elements are read from the descriptor. */
 #include "snapshot/image_part.h"
 
 #include <inttypes.h>
@@ -64,8 +64,7 @@ static bool slab_fits(const cairn_state *state)
     bool empty = false;
 
     for (uint32_t i = 0; i < state->rank; i++) {
-        if (state->offset[i] > state->global_shape[i] ||
-            state->shape[i] > state->global_shape[i] - state->offset[i]) {
+        if (state->offset[i] > state->global_shape[i] || state->shape[i] > state->global_shape[i] - state->offset[i]) {
             return false;
         }
         empty = empty || state->global_shape[i] == 0;
@@ -200,9 +199,9 @@ static cairn_status more_messages(cairn_part *part, uint64_t count, cairn_error 
     if (payloads != NULL) {
         part->payloads = payloads;
     }
-    return more != NULL && payloads != NULL ? CAIRN_OK
-                                            : cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory for %" PRIu64 " messages",
-                                                         part->path, count);
+    return more != NULL && payloads != NULL
+               ? CAIRN_OK
+               : cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory for %" PRIu64 " messages", part->path, count);
 }
 
 /* Turn rows of the envelope into messages whose payloads lie one after the other. */
@@ -215,8 +214,9 @@ static cairn_status take_rows(cairn_part *part, uint32_t sender, const uint64_t 
         cairn_in_flight *message = &part->messages[part->message_count + i];
 
         if (rows[i][2] > UINT32_MAX || rows[i][4] >= CAIRN_STREAMS || rows[i][3] > payload_bytes - at) {
-            return cairn_fail(error, CAIRN_E_CORRUPT, "%s: channels/in/%04" PRIu32 "/envelope: row %" PRIu64
-                              " is no message", part->path, sender, i);
+            return cairn_fail(error, CAIRN_E_CORRUPT,
+                              "%s: channels/in/%04" PRIu32 "/envelope: row %" PRIu64 " is no message", part->path,
+                              sender, i);
         }
         *message = (cairn_in_flight){.from = sender,
                                      .stream = (uint32_t)rows[i][4],
@@ -228,9 +228,9 @@ static cairn_status take_rows(cairn_part *part, uint32_t sender, const uint64_t 
         at += rows[i][3];
     }
     if (at != payload_bytes) {
-        return cairn_fail(error, CAIRN_E_CORRUPT, "%s: channels/in/%04" PRIu32
-                          "/payload: %" PRIu64 " bytes, its envelopes name %" PRIu64, part->path, sender, payload_bytes,
-                          at);
+        return cairn_fail(error, CAIRN_E_CORRUPT,
+                          "%s: channels/in/%04" PRIu32 "/payload: %" PRIu64 " bytes, its envelopes name %" PRIu64,
+                          part->path, sender, payload_bytes, at);
     }
     part->message_count += (size_t)count;
     return CAIRN_OK;

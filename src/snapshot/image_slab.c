@@ -132,7 +132,8 @@ cairn_status cairn_part_read_slab(cairn_part *part, const cairn_state *state, co
 
     *elements = 0;
     if (state->kind != CAIRN_STATE_SLAB) {
-        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: state %s is no slab of a global array", part->path, state->name);
+        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: state %s is no slab of a global array", part->path,
+                          state->name);
     }
     for (uint32_t i = 0; i < state->rank; i++) {
         if (offset[i] > state->global_shape[i] || shape[i] > state->global_shape[i] - offset[i]) {

@@ -40,9 +40,8 @@ static cairn_status put_head(cairn_sealed_writer *writer, const cairn_part_head 
 static cairn_status put_state(cairn_sealed_writer *writer, hid_t group, const cairn_state *state, cairn_error *error)
 {
     cairn_output output;
-    cairn_status status =
-        cairn_output_begin(writer, &output, group, state->name, cairn_h5_type(state->type), state->rank, state->shape,
-                           error);
+    cairn_status status = cairn_output_begin(writer, &output, group, state->name, cairn_h5_type(state->type),
+                                             state->rank, state->shape, error);
 
     if (status == CAIRN_OK && output.bytes != state->bytes) {
         status = cairn_fail(error, CAIRN_E_INVALID, "%s: state %s: %" PRIu64 " bytes do not fit its shape",
@@ -66,8 +65,7 @@ static cairn_status put_state(cairn_sealed_writer *writer, hid_t group, const ca
     return cairn_output_end(writer, &output, status, error);
 }
 
-static cairn_status put_states(cairn_sealed_writer *writer, const cairn_state *states, size_t count,
-                               cairn_error *error)
+static cairn_status put_states(cairn_sealed_writer *writer, const cairn_state *states, size_t count, cairn_error *error)
 {
     hid_t group = H5Gcreate2(writer->file, "state", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     cairn_status status = CAIRN_OK;
@@ -188,8 +186,9 @@ static cairn_status part_by_sender(const cairn_sealed_writer *writer, const cair
 {
     for (size_t i = 0; i < count; i++) {
         if (messages[i].from >= senders || messages[i].stream >= CAIRN_STREAMS) {
-            return cairn_fail(error, CAIRN_E_INVALID, "%s: a message in flight from process %" PRIu32 ", stream %" PRIu32,
-                              writer->temporary, messages[i].from, messages[i].stream);
+            return cairn_fail(error, CAIRN_E_INVALID,
+                              "%s: a message in flight from process %" PRIu32 ", stream %" PRIu32, writer->temporary,
+                              messages[i].from, messages[i].stream);
         }
         begin[messages[i].from + 1]++;
     }

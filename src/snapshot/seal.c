@@ -156,9 +156,9 @@ cairn_status cairn_seal_check(int fd, const char *path, cairn_sealed_kind kind, 
         return status;
     }
     if (expected != NULL && (expected->bytes != seal->bytes || !cairn_digest_equal(expected->digest, seal->digest))) {
-        return cairn_fail(error, CAIRN_E_CORRUPT,
-                          "%s: not the file that was committed here (swapped, or of another snapshot): its seal differs",
-                          path);
+        return cairn_fail(
+            error, CAIRN_E_CORRUPT,
+            "%s: not the file that was committed here (swapped, or of another snapshot): its seal differs", path);
     }
     if (!whole) {
         return CAIRN_OK;

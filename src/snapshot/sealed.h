@@ -1,10 +1,10 @@
 /* Sealed HDF5 files: what the parts and the commit record of a snapshot have in common. The only place besides
  * its users in this room that knows HDF5.
  *
- * HDF5 keeps the names, shapes and attributes; the elements themselves go to and come from the file by pwrite and pread at
- * the place that HDF5 gave the dataset (contiguous, allocated early, never filled). So errors of the disk have an errno, elements
- * are hashed while they are in the cache, and a reader never has HDF5 move a byte whose extent was not checked against
- * the size of the file. */
+ * HDF5 keeps the names, shapes and attributes; the elements themselves go to and come from the file by pwrite and pread
+ * at the place that HDF5 gave the dataset (contiguous, allocated early, never filled). So errors of the disk have an
+ * errno, elements are hashed while they are in the cache, and a reader never has HDF5 move a byte whose extent was not
+ * checked against the size of the file. */
 #ifndef CAIRN_SNAPSHOT_SEALED_H
 #define CAIRN_SNAPSHOT_SEALED_H
 
@@ -38,7 +38,7 @@ typedef struct cairn_sealed_writer {
     int fd;
     char path[CAIRN_PATH_BYTES];
     char temporary[CAIRN_PATH_BYTES];
-    uint64_t unsent;      /* bytes written since writeback was last begun */
+    uint64_t unsent;       /* bytes written since writeback was last begun */
     cairn_extent *extents; /* what of the file is still in the caller's memory */
     size_t extent_count;
 } cairn_sealed_writer;
@@ -60,7 +60,8 @@ cairn_status cairn_put_text(cairn_sealed_writer *writer, hid_t object, const cha
                             cairn_error *error);
 
 /* A dataset that is written in pieces: begin, any number of appends of together exactly its bytes, end (which puts the
- * attribute xxh3). The dataset stays open (output->dataset) for attributes between begin and end. end also after errors. */
+ * attribute xxh3). The dataset stays open (output->dataset) for attributes between begin and end. end also after
+ * errors. */
 typedef struct cairn_output {
     hid_t dataset;
     uint64_t offset;
@@ -112,8 +113,8 @@ typedef struct cairn_input {
     uint32_t rank;
     uint64_t shape[CAIRN_DIMENSIONS_MAX];
     size_t element_bytes;
-    bool text;        /* elements are fixed-length strings of element_bytes    */
-    cairn_type type;  /* when !text                                            */
+    bool text;       /* elements are fixed-length strings of element_bytes    */
+    cairn_type type; /* when !text                                            */
     uint64_t offset, bytes;
     cairn_digest digest;
 } cairn_input;
@@ -126,8 +127,8 @@ cairn_status cairn_input_check(const cairn_sealed_reader *reader, const cairn_in
 cairn_status cairn_input_load(const cairn_sealed_reader *reader, const cairn_input *input, void **data,
                               cairn_error *error);
 /* A dataset of u64, of exactly these dimensions. */
-cairn_status cairn_get_table(const cairn_sealed_reader *reader, hid_t parent, const char *parent_name,
-                             const char *name, uint64_t rows, uint64_t columns, uint64_t **values, cairn_error *error);
+cairn_status cairn_get_table(const cairn_sealed_reader *reader, hid_t parent, const char *parent_name, const char *name,
+                             uint64_t rows, uint64_t columns, uint64_t **values, cairn_error *error);
 
 /* Names of the links of a group, in the order of names: hard links only, at most `most`. Free with cairn_names_free. */
 cairn_status cairn_group_names(const cairn_sealed_reader *reader, hid_t parent, const char *group, uint64_t most,

@@ -1,5 +1,5 @@
-/* Reading a sealed file. The seal is checked over every byte before HDF5 sees the file; what HDF5 then says of names, types,
- * shapes and places is checked against what Cairn writes and against the size of the file before it is used. */
+/* Reading a sealed file. The seal is checked over every byte before HDF5 sees the file; what HDF5 then says of names,
+ * types, shapes and places is checked against what Cairn writes and against the size of the file before it is used. */
 #include "snapshot/sealed.h"
 
 #include <stdio.h>
@@ -132,8 +132,8 @@ cairn_status cairn_get_text(const cairn_sealed_reader *reader, hid_t object, con
                             name, bytes);
     } else {
         memset(text, 0, bytes);
-        status = H5Aread(attribute, type, text) >= 0 ? CAIRN_OK
-                                                     : cairn_h5_fail(error, CAIRN_E_CORRUPT, reader->path, name);
+        status =
+            H5Aread(attribute, type, text) >= 0 ? CAIRN_OK : cairn_h5_fail(error, CAIRN_E_CORRUPT, reader->path, name);
         text[bytes - 1] = '\0';
     }
     (void)H5Sclose(space);
@@ -211,8 +211,8 @@ static cairn_status inspect(const cairn_sealed_reader *reader, hid_t dataset, ca
         goto out;
     }
     if (space < 0 || !known_shape(space, input, reader->bytes)) {
-        status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: %s: its shape is larger than the file", reader->path,
-                            input->name);
+        status =
+            cairn_fail(error, CAIRN_E_CORRUPT, "%s: %s: its shape is larger than the file", reader->path, input->name);
         goto out;
     }
     if (!is_plain(dataset)) {
@@ -349,8 +349,8 @@ cairn_status cairn_input_load(const cairn_sealed_reader *reader, const cairn_inp
     return CAIRN_OK;
 }
 
-cairn_status cairn_get_table(const cairn_sealed_reader *reader, hid_t parent, const char *parent_name,
-                             const char *name, uint64_t rows, uint64_t columns, uint64_t **values, cairn_error *error)
+cairn_status cairn_get_table(const cairn_sealed_reader *reader, hid_t parent, const char *parent_name, const char *name,
+                             uint64_t rows, uint64_t columns, uint64_t **values, cairn_error *error)
 {
     cairn_input input;
     void *data = NULL;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define PIECE_BYTES ((size_t)1 << 20)
+#define PIECE_BYTES     ((size_t)1 << 20)
 #define WRITEBACK_BYTES ((uint64_t)32 << 20)
 
 /* HDF5 forgets an error at the next call, so the story is told before anything is closed. */
@@ -22,11 +22,12 @@ static hid_t create_file(const char *path, cairn_status *status, cairn_error *er
     hid_t creation = H5Pcreate(H5P_FILE_CREATE);
     hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
 
-    /* Format 1.8 and up: every piece of metadata has a checksum, and an attribute may be long. No locks: some parallel file
-     * systems have none, and nobody else writes under this name. */
+    /* Format 1.8 and up: every piece of metadata has a checksum, and an attribute may be long. No locks: some parallel
+     * file systems have none, and nobody else writes under this name. */
     if (creation >= 0 && access_list >= 0 && H5Pset_userblock(creation, CAIRN_SEAL_BYTES) >= 0 &&
         H5Pset_libver_bounds(access_list, H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&
-        H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG) >= 0 && H5Pset_file_locking(access_list, false, true) >= 0) {
+        H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG) >= 0 &&
+        H5Pset_file_locking(access_list, false, true) >= 0) {
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access_list);
     }
     *status = file >= 0 ? CAIRN_OK : cairn_h5_fail(error, CAIRN_E_IO, path, "create");
@@ -64,7 +65,8 @@ void cairn_sealed_abandon(cairn_sealed_writer *writer)
     if (writer->temporary[0] != '\0') {
         (void)unlink(writer->temporary);
     }
-    /* On a full disk HDF5 could not write its metadata and would never let go of the file: first give the space back. */
+    /* On a full disk HDF5 could not write its metadata and would never let go of the file: first give the space back.
+     */
     if (writer->fd >= 0 && ftruncate(writer->fd, 0) != 0) {
         (void)H5Eclear2(H5E_DEFAULT);
     }
@@ -275,8 +277,8 @@ static int by_offset(const void *left, const void *right)
 }
 
 /* Hash [from, to) of the file as it can be read now. */
-static cairn_status hash_file(cairn_sealed_writer *writer, XXH3_state_t *state, uint64_t from, uint64_t to,
-                              char *piece, cairn_error *error)
+static cairn_status hash_file(cairn_sealed_writer *writer, XXH3_state_t *state, uint64_t from, uint64_t to, char *piece,
+                              cairn_error *error)
 {
     cairn_status status = CAIRN_OK;
 
@@ -290,8 +292,8 @@ static cairn_status hash_file(cairn_sealed_writer *writer, XXH3_state_t *state, 
     return status;
 }
 
-/* The digest of everything behind the user block, in the order of the file. Long elements come from the caller's memory,
- * which saves reading them back; the rest is read. */
+/* The digest of everything behind the user block, in the order of the file. Long elements come from the caller's
+ * memory, which saves reading them back; the rest is read. */
 static cairn_status digest_file(cairn_sealed_writer *writer, uint64_t bytes, cairn_digest *digest, cairn_error *error)
 {
     XXH3_state_t *state = XXH3_createState();

@@ -31,12 +31,14 @@ cairn_status cairn_store_match(const cairn_commit *commit, uint32_t process, con
                                const char *path, cairn_error *error)
 {
     if (head->process != process || head->count != commit->count) {
-        return cairn_fail(error, CAIRN_E_CORRUPT, "%s: is the part of process %" PRIu32 " of %" PRIu32 ", not of %" PRIu32
-                          " of %" PRIu32, path, head->process, head->count, process, commit->count);
+        return cairn_fail(error, CAIRN_E_CORRUPT,
+                          "%s: is the part of process %" PRIu32 " of %" PRIu32 ", not of %" PRIu32 " of %" PRIu32, path,
+                          head->process, head->count, process, commit->count);
     }
     if (head->number != commit->number || strcmp(head->run, commit->run) != 0 || strcmp(head->job, commit->job) != 0) {
-        return cairn_fail(error, CAIRN_E_CORRUPT, "%s: is a part of snapshot %06" PRIu64 " of run %s, not of %06" PRIu64
-                          " of run %s", path, head->number, head->run, commit->number, commit->run);
+        return cairn_fail(error, CAIRN_E_CORRUPT,
+                          "%s: is a part of snapshot %06" PRIu64 " of run %s, not of %06" PRIu64 " of run %s", path,
+                          head->number, head->run, commit->number, commit->run);
     }
     if (head->incarnation != commit->incarnation || head->step != commit->step ||
         head->lamport != commit->lamport[process]) {

@@ -1,8 +1,8 @@
 /* DIR/snapshots: which snapshots there are, which are committed, which can be used; committing and pruning.
  *
  * DIR/snapshots/000007/snapshot.h5 is the commit record: it exists (whole) if and only if the snapshot is committed. Like a part it
- * is sealed ("cairn snapshot 1"). / attributes: format, job, run, number, count, incarnation, step, committed (string, UTC time),
- * arguments (string array: the job's command line); /parts/bytes u64[count], /parts/xxh3 string[count]; /cut/lamport u64[count] and,
+ * is sealed ("cairn snapshot 1"). / attributes: format, job, run, number, count, incarnation, step, committed (string, UTC time);
+ * /arguments string[]: the job's command line; /parts/bytes u64[count], /parts/xxh3 string[count]; /cut/lamport u64[count] and,
  * with vector clocks, /cut/vector u64[count][count]; /process-NNNNNN external links to the parts; /state/NAME a virtual dataset over the
  * slabs of each global array. Virtual datasets are for people and their tools: Cairn itself never reads
  * through them, since a missing source reads as zeros. */
@@ -44,7 +44,7 @@ void cairn_store_part_path(char *path, size_t bytes, const char *dir, uint64_t n
 typedef enum cairn_use {
     CAIRN_USE_YES,          /* committed, of this run, whole (as far as was checked)   */
     CAIRN_USE_UNCOMMITTED,  /* no commit record: the job died or still is at it        */
-    CAIRN_USE_DAMAGED,      /* `why` names file and fault                              */
+    CAIRN_USE_DAMAGED,      /* `why` names file and fault; a missing part is damage    */
     CAIRN_USE_OTHER_RUN,    /* of an earlier, finished run                             */
     CAIRN_USE_UNREADABLE    /* no permission or input error; `why`                     */
 } cairn_use;
@@ -71,8 +71,8 @@ void cairn_store_list_free(cairn_entry *entries, size_t count);
 /* The largest snapshot number in dir, committed or not; 0 when there is none. */
 cairn_status cairn_store_latest(const char *dir, uint64_t *number, cairn_error *error);
 
-/* Keep the newest `keep` (>= 1) usable snapshots of run (checked to `depth`) and remove older ones, damaged ones older than the newest
- * usable one, and uncommitted leftovers older than it. If none is usable nothing is removed. A snapshot is uncommitted first
+/* Keep the newest `keep` (>= 1) usable snapshots of run (checked to `depth`) and remove all older ones; and damaged ones, uncommitted
+ * leftovers and those of other runs when they are older than the newest usable one. If none is usable nothing is removed. A snapshot is uncommitted first
  * (its record is removed, the folder synced) and then emptied, so that a crash in between leaves no half snapshot that looks committed.
  * Only files that Cairn wrote are removed. removed/removed_count: numbers, malloc'ed; may be NULL. */
 cairn_status cairn_store_prune(const char *dir, const char *run, uint32_t keep, cairn_depth depth,

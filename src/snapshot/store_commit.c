@@ -1,5 +1,5 @@
-/* Writing the commit record: the parts are compared with their seals, every global array must be tiled exactly by their slabs, and
- * links and virtual datasets let any HDF5 tool see the snapshot as one file. */
+/* Writing the commit record: the parts are compared with their seals, every global array must be tiled exactly by their
+ * slabs, and links and virtual datasets let any HDF5 tool see the snapshot as one file. */
 #include "snapshot/image_part.h"
 #include "snapshot/store_files.h"
 
@@ -102,9 +102,9 @@ static cairn_status check_tiling(const slab *slabs, size_t count, const char *sn
         const cairn_state *one = &slabs[i].state;
 
         if (!same_global(first, one)) {
-            return cairn_fail(error, CAIRN_E_CORRUPT, "%s: state %s: processes %" PRIu32 " and %" PRIu32
-                              " do not agree on the global array", snapshot, first->name, slabs[0].process,
-                              slabs[i].process);
+            return cairn_fail(error, CAIRN_E_CORRUPT,
+                              "%s: state %s: processes %" PRIu32 " and %" PRIu32 " do not agree on the global array",
+                              snapshot, first->name, slabs[0].process, slabs[i].process);
         }
         covered += one->bytes;
         for (size_t j = i + 1; one->bytes > 0 && j < count; j++) {
@@ -114,14 +114,16 @@ static cairn_status check_tiling(const slab *slabs, size_t count, const char *sn
                 break;
             }
             if (other->bytes > 0 && same_global(one, other) && overlap(one, other)) {
-                return cairn_fail(error, CAIRN_E_CORRUPT, "%s: state %s: the slabs of processes %" PRIu32
-                                  " and %" PRIu32 " overlap", snapshot, first->name, slabs[i].process, slabs[j].process);
+                return cairn_fail(error, CAIRN_E_CORRUPT,
+                                  "%s: state %s: the slabs of processes %" PRIu32 " and %" PRIu32 " overlap", snapshot,
+                                  first->name, slabs[i].process, slabs[j].process);
             }
         }
     }
     if (covered != wanted) {
-        return cairn_fail(error, CAIRN_E_CORRUPT, "%s: state %s: the slabs cover %" PRIu64 " bytes of a global array of %"
-                          PRIu64, snapshot, first->name, covered, wanted);
+        return cairn_fail(error, CAIRN_E_CORRUPT,
+                          "%s: state %s: the slabs cover %" PRIu64 " bytes of a global array of %" PRIu64, snapshot,
+                          first->name, covered, wanted);
     }
     return CAIRN_OK;
 }
@@ -169,8 +171,7 @@ static cairn_status put_virtual(cairn_sealed_writer *writer, hid_t group, const 
     }
     if (good) {
         (void)H5Sselect_all(space);
-        dataset =
-            H5Dcreate2(group, first->name, cairn_h5_type(first->type), space, H5P_DEFAULT, list, H5P_DEFAULT);
+        dataset = H5Dcreate2(group, first->name, cairn_h5_type(first->type), space, H5P_DEFAULT, list, H5P_DEFAULT);
     }
     if (dataset < 0) {
         status = cairn_h5_fail(error, CAIRN_E_IO, writer->temporary, first->name);

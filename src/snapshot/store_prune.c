@@ -1,5 +1,6 @@
-/* Removing snapshots. A snapshot is first uncommitted (its record removed and the folder synced), then emptied, then its folder
- * is removed: at whatever point a crash comes, what is left either is as it was or looks uncommitted, and the next prune ends it. */
+/* Removing snapshots. A snapshot is first uncommitted (its record removed and the folder synced), then emptied, then
+ * its folder is removed: at whatever point a crash comes, what is left either is as it was or looks uncommitted, and
+ * the next prune ends it. */
 #include "snapshot/store_files.h"
 
 #include <dirent.h>
@@ -73,7 +74,8 @@ static cairn_status remove_snapshot(const char *dir, uint64_t number, bool *any,
     return cairn_sync_folder(parent, error);
 }
 
-/* May this one go, given how many usable ones are newer? What cannot be judged stays until `keep` newer ones can be used. */
+/* May this one go, given how many usable ones are newer? What cannot be judged stays until `keep` newer ones can be
+ * used. */
 static bool may_go(cairn_use use, uint32_t usable, uint32_t keep)
 {
     switch (use) {

@@ -66,8 +66,8 @@ static cairn_status get_arguments(const cairn_sealed_reader *reader, record *own
     void *texts = NULL;
     cairn_status status = cairn_input_open(reader, reader->file, "", "arguments", &input, NULL, error);
 
-    if (status == CAIRN_OK && (!input.text || input.rank != 1 || input.shape[0] > UINT32_MAX ||
-                               (input.bytes == 0 && input.shape[0] != 0))) {
+    if (status == CAIRN_OK &&
+        (!input.text || input.rank != 1 || input.shape[0] > UINT32_MAX || (input.bytes == 0 && input.shape[0] != 0))) {
         status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: arguments: no list of texts", reader->path);
     }
     if (status == CAIRN_OK) {
@@ -109,8 +109,8 @@ static cairn_status get_digests(const cairn_sealed_reader *reader, hid_t group, 
         const char *text = (const char *)texts + (size_t)i * CAIRN_DIGEST_TEXT_BYTES;
 
         if (!cairn_digest_parse(text, &owned->parts[i].digest) || text[CAIRN_DIGEST_TEXT_BYTES - 1] != '\0') {
-            status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: parts/xxh3: no checksum of process %" PRIu32, reader->path,
-                                i);
+            status =
+                cairn_fail(error, CAIRN_E_CORRUPT, "%s: parts/xxh3: no checksum of process %" PRIu32, reader->path, i);
         }
     }
     free(texts);
