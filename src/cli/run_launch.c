@@ -100,6 +100,7 @@ static void add_local(argument_list *list, const cairn_run *run)
         add_mca(list, options, "pml", "ob1");
         add_mca(list, options, "btl", "self,vader,tcp");
     }
+    add_mca(list, options, "plm", "isolated"); /* its default gives up where there is no ssh, even if none is needed */
     if (run->tmp[0] != '\0') {
         add_mca(list, options, "orte_tmpdir_base", run->tmp);
     }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Read by the tests of this folder: where things are, a folder that goes away again, and checks that name what failed.
 set -u
 build=${CAIRN_BUILD:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build}
