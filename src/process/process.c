@@ -275,9 +275,14 @@ cairn_status cairn_finalize(cairn_process *p)
         return status;
     }
     if (p->self == COORDINATOR && p->dir[0] != '\0') {
-        fprintf(stderr, "cairn: snapshots: %llu attempts, %llu committed, %llu abandoned\n",
+        fprintf(stderr, "cairn: snapshots: %llu attempts, %llu committed, %llu abandoned",
                 (unsigned long long)p->stats.attempts, (unsigned long long)p->stats.committed,
                 (unsigned long long)p->stats.abandoned);
+        if (p->interval_auto) {
+            fprintf(stderr, "; the last took %.3g s from the job, for %g s between failures: one every %.3g s", p->cost,
+                    p->mtbf, cairn_period(p));
+        }
+        fputc('\n', stderr);
     }
     cairn_exit_call(p);
     cairn_service_end(p);

@@ -310,6 +310,8 @@ void cairn_arena_free(char *arena, size_t bytes);
 /* --- timers.c --- */
 cairn_status cairn_timers_start(cairn_process *p, cairn_error *error);
 void cairn_timers(cairn_process *p);
+/* Seconds between two snapshots, from begin to begin; < 0: none by themselves. */
+double cairn_period(const cairn_process *p);
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt);
 void cairn_timers_end(cairn_process *p);
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);

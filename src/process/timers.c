@@ -186,8 +186,7 @@ static void initiate(cairn_process *p)
     cairn_core_event(p, CL_INITIATE, 0);
 }
 
-/* Between two snapshots, from begin to begin. */
-static double period(const cairn_process *p)
+double cairn_period(const cairn_process *p)
 {
     static const cairn_interval_limits limits = {.share = 0.1, .shortest = 0.5, .longest = 86400.0};
 
@@ -204,7 +203,7 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
     if (p->self != COORDINATOR) {
         return;
     }
-    p->next_snapshot = p->attempt_began + period(p);
+    p->next_snapshot = p->attempt_began + cairn_period(p);
     p->failures = failed ? p->failures + 1 : 0;
     if (failed) {
         double pause = FAILED_PAUSE_SECONDS * (double)(1u << (p->failures > 7 ? 6 : p->failures - 1));
@@ -251,7 +250,7 @@ static void coordinate(cairn_process *p, double now)
         p->stop_begun = true;
         p->stop_from = cl_latest(p->core) + 1;
         initiate(p);
-    } else if (!p->stop_wished && period(p) >= 0.0 && now >= p->next_snapshot && cl_attempt(p->core) == 0 &&
+    } else if (!p->stop_wished && cairn_period(p) >= 0.0 && now >= p->next_snapshot && cl_attempt(p->core) == 0 &&
                !p->active) {
         initiate(p);
     }
