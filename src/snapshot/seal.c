@@ -38,6 +38,11 @@ void cairn_seal_make(char block[CAIRN_SEAL_BYTES], cairn_sealed_kind kind, cairn
     end_block(block, (size_t)length);
 }
 
+void cairn_seal_end(char block[CAIRN_SEAL_BYTES])
+{
+    end_block(block, BODY_BYTES);
+}
+
 /* The block is whole: nobody and nothing changed it since it was written, in whatever format. */
 static bool is_whole(const char block[CAIRN_SEAL_BYTES])
 {

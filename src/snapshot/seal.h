@@ -18,6 +18,9 @@ typedef enum cairn_sealed_kind { CAIRN_SEALED_PART, CAIRN_SEALED_SNAPSHOT } cair
 
 void cairn_seal_make(char block[CAIRN_SEAL_BYTES], cairn_sealed_kind kind, cairn_part_seal seal);
 
+/* Set the last line of a block anew, after its text was changed. For tests. */
+void cairn_seal_end(char block[CAIRN_SEAL_BYTES]);
+
 /* Read the seal of an open file and compare it with the file's size; the bytes behind it are not read.
  * CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_IO. */
 cairn_status cairn_seal_read(int fd, const char *path, cairn_sealed_kind kind, cairn_part_seal *seal,
