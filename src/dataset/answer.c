@@ -1,0 +1,345 @@
+/* Sorting and printing groups: see answer.h. */
+#include "dataset/answer.h"
+
+#include <stdlib.h>
+
+typedef struct row {
+    const cairn_group *group; /* NULL: the one row of nothing */
+    cairn_field key[CAIRN_GROUP_COLUMNS_MAX];
+    cairn_number number[CAIRN_GROUP_COLUMNS_MAX]; /* kind NONE when the column is not numeric */
+} row;
+
+typedef struct answer {
+    FILE *out;
+    const cairn_groups *groups;
+    const cairn_query *query;
+    const cairn_columns *columns;
+    uint32_t count;
+    row *rows;
+    bool numeric[CAIRN_GROUP_COLUMNS_MAX];
+} answer;
+
+static void split_key(const answer *a, row *r)
+{
+    const char *at = a->groups->keys + r->group->key.at;
+
+    if (a->query->group_count == 1) {
+        r->key[0] = (cairn_field){at, r->group->key.bytes};
+        return;
+    }
+    const char *end = at + r->group->key.bytes;
+    for (uint32_t i = 0; i < a->query->group_count; i++) {
+        size_t bytes = 0;
+        for (unsigned k = 0; k < 4 && end - at >= 4; k++) {
+            bytes |= (size_t)(unsigned char)at[k] << (8 * k);
+        }
+        at += end - at >= 4 ? 4 : end - at;
+        bytes = bytes > (size_t)(end - at) ? (size_t)(end - at) : bytes;
+        r->key[i] = (cairn_field){at, bytes};
+        at += bytes;
+    }
+}
+
+static int compare_text(cairn_field a, cairn_field b)
+{
+    size_t shorter = a.bytes < b.bytes ? a.bytes : b.bytes;
+    int order = shorter == 0 ? 0 : memcmp(a.text, b.text, shorter);
+    return order != 0 ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
+}
+
+static int compare_rows(const void *left, const void *right, void *context)
+{
+    const row *a = left, *b = right;
+    const answer *about = context;
+
+    for (uint32_t i = 0; i < about->query->group_count; i++) {
+        int order = about->numeric[i] ? cairn_number_compare(a->number[i], b->number[i]) : 0;
+        order = order != 0 ? order : compare_text(a->key[i], b->key[i]);
+        if (order != 0) {
+            return order;
+        }
+    }
+    return 0;
+}
+
+static cairn_status sort_rows(answer *a)
+{
+    bool nothing = a->groups->count == 0 && a->query->group_count == 0;
+
+    a->count = nothing ? 1 : a->groups->count;
+    a->rows = calloc(a->count + (size_t)1, sizeof *a->rows);
+    if (a->rows == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < a->query->group_count; i++) {
+        a->numeric[i] = true;
+    }
+    for (uint32_t i = 0; i < a->groups->count; i++) {
+        a->rows[i].group = cairn_groups_at(a->groups, i);
+        split_key(a, &a->rows[i]);
+        for (uint32_t k = 0; k < a->query->group_count; k++) {
+            if (a->numeric[k]) {
+                a->rows[i].number[k] = cairn_number_parse(a->rows[i].key[k].text, a->rows[i].key[k].bytes);
+                a->numeric[k] = a->rows[i].number[k].kind != CAIRN_NUMBER_NONE;
+            }
+        }
+    }
+    if (a->count > 1) {
+        qsort_r(a->rows, a->count, sizeof *a->rows, compare_rows, a);
+    }
+    return CAIRN_OK;
+}
+
+static void print_range(const cairn_cell *cell, bool high, char text[CAIRN_NUMBER_TEXT])
+{
+    cairn_number fixed = {CAIRN_NUMBER_FIXED, high ? cell->high : cell->low, 0};
+    cairn_number wide = {CAIRN_NUMBER_WIDE, 0, high ? cell->wide_high : cell->wide_low};
+
+    if (cell->low > cell->high) {
+        fixed = wide;
+    } else if (cell->wide_low <= cell->wide_high) {
+        int order = cairn_number_compare(wide, fixed);
+        fixed = (high ? order > 0 : order < 0) ? wide : fixed;
+    }
+    cairn_number_print(fixed, text);
+}
+
+/* false: missing. */
+static bool print_value(const answer *a, const row *r, uint32_t index, bool rounded, char text[CAIRN_NUMBER_TEXT])
+{
+    const cairn_aggregate *aggregate = &a->query->aggregate[index];
+
+    if (aggregate->kind == CAIRN_COUNT) {
+        uint64_t count = r->group == NULL                      ? 0
+                         : aggregate->value == CAIRN_NO_VALUE ? r->group->rows
+                                                               : r->group->cell[aggregate->value].present;
+        (void)snprintf(text, CAIRN_NUMBER_TEXT, "%llu", (unsigned long long)count);
+        return true;
+    }
+    const cairn_cell *cell = r->group == NULL ? NULL : &r->group->cell[aggregate->value];
+    if (cell == NULL || cell->numbers == 0) {
+        return false;
+    }
+    if (aggregate->kind == CAIRN_AGG_SUM) {
+        cairn_sum_print(&cell->sum, text);
+    } else if (aggregate->kind == CAIRN_AGG_MEAN) {
+        double mean = cairn_sum_divide(&cell->sum, cell->numbers);
+        cairn_double_print(mean, text);
+        if (rounded && strlen(text) > 8 && strchr(text, 'e') == NULL) {
+            (void)snprintf(text, CAIRN_NUMBER_TEXT, "%.6f", mean);
+        }
+    } else {
+        print_range(cell, aggregate->kind == CAIRN_AGG_MAX, text);
+    }
+    return true;
+}
+
+static void csv_field(FILE *out, const char *text, size_t bytes)
+{
+    bool quote = false;
+
+    for (size_t i = 0; i < bytes && !quote; i++) {
+        quote = text[i] == ',' || text[i] == '"' || text[i] == '\n' || text[i] == '\r';
+    }
+    if (!quote) {
+        (void)fwrite(text, 1, bytes, out);
+        return;
+    }
+    (void)putc('"', out);
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] == '"') {
+            (void)putc('"', out);
+        }
+        (void)putc(text[i], out);
+    }
+    (void)putc('"', out);
+}
+
+/* Length of the UTF-8 character at text, 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
+static size_t utf8_length(const unsigned char *text, size_t bytes)
+{
+    unsigned char c = text[0];
+    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+
+    if (length == 0 || length > bytes) {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) || (c == 0xf0 && text[1] < 0x90) ||
+        (c == 0xf4 && text[1] > 0x8f)) {
+        return 0;
+    }
+    return length;
+}
+
+static void json_string(FILE *out, const char *text, size_t bytes)
+{
+    (void)putc('"', out);
+    for (size_t i = 0; i < bytes;) {
+        unsigned char c = (unsigned char)text[i];
+        size_t length = utf8_length((const unsigned char *)text + i, bytes - i);
+        if (length == 0) {
+            (void)fputs("\\ufffd", out);
+            length = 1;
+        } else if (c == '"' || c == '\\') {
+            (void)fprintf(out, "\\%c", c);
+        } else if (c < 0x20 || c == 0x7f) {
+            (void)fprintf(out, "\\u%04x", c);
+        } else {
+            (void)fwrite(text + i, 1, length, out);
+        }
+        i += length;
+    }
+    (void)putc('"', out);
+}
+
+static void name_of(const answer *a, uint32_t column, char *text, size_t bytes)
+{
+    if (column < a->query->group_count) {
+        (void)snprintf(text, bytes, "%s", a->columns->name[a->query->group_column[column]]);
+    } else {
+        cairn_query_name(a->query, column - a->query->group_count, a->columns, text, bytes);
+    }
+}
+
+static void print_csv(const answer *a)
+{
+    uint32_t width = a->query->group_count + a->query->aggregate_count;
+    char text[CAIRN_NUMBER_TEXT], name[600];
+
+    for (uint32_t k = 0; k < width; k++) {
+        name_of(a, k, name, sizeof name);
+        (void)fputs(k == 0 ? "" : ",", a->out);
+        csv_field(a->out, name, strlen(name));
+    }
+    (void)putc('\n', a->out);
+    for (uint32_t i = 0; i < a->count; i++) {
+        for (uint32_t k = 0; k < width; k++) {
+            (void)fputs(k == 0 ? "" : ",", a->out);
+            if (k < a->query->group_count) {
+                csv_field(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
+            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text)) {
+                (void)fputs(text, a->out);
+            }
+        }
+        (void)putc('\n', a->out);
+    }
+}
+
+static void print_json(const answer *a)
+{
+    uint32_t width = a->query->group_count + a->query->aggregate_count;
+    char text[CAIRN_NUMBER_TEXT], name[600];
+
+    (void)fputs("[", a->out);
+    for (uint32_t i = 0; i < a->count; i++) {
+        (void)fputs(i == 0 ? "\n  {" : ",\n  {", a->out);
+        for (uint32_t k = 0; k < width; k++) {
+            name_of(a, k, name, sizeof name);
+            (void)fputs(k == 0 ? "" : ", ", a->out);
+            json_string(a->out, name, strlen(name));
+            (void)fputs(": ", a->out);
+            if (k < a->query->group_count) {
+                json_string(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
+            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text) && strcmp(text, "inf") != 0 &&
+                       strcmp(text, "-inf") != 0) {
+                (void)fputs(text, a->out);
+            } else {
+                (void)fputs("null", a->out);
+            }
+        }
+        (void)fputs("}", a->out);
+    }
+    (void)fputs("\n]\n", a->out);
+}
+
+/* Characters, for alignment: UTF-8 continuation bytes count nothing. */
+static size_t width_of(const char *text, size_t bytes)
+{
+    size_t width = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        width += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
+    return width;
+}
+
+static void table_cell(FILE *out, const char *text, size_t bytes, size_t width, bool right, bool last)
+{
+    size_t blanks = width - width_of(text, bytes);
+
+    for (size_t i = 0; right && i < blanks; i++) {
+        (void)putc(' ', out);
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        (void)putc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
+    }
+    for (size_t i = 0; !right && !last && i < blanks; i++) {
+        (void)putc(' ', out);
+    }
+    (void)fputs(last ? "\n" : "  ", out);
+}
+
+static cairn_field table_text(const answer *a, uint32_t i, uint32_t k, char text[CAIRN_NUMBER_TEXT])
+{
+    if (k < a->query->group_count) {
+        return a->rows[i].key[k];
+    }
+    if (!print_value(a, &a->rows[i], k - a->query->group_count, true, text)) {
+        memcpy(text, "-", 2);
+    }
+    return (cairn_field){text, strlen(text)};
+}
+
+static void print_table(const answer *a)
+{
+    uint32_t columns = a->query->group_count + a->query->aggregate_count;
+    size_t width[CAIRN_GROUP_COLUMNS_MAX + CAIRN_AGGREGATES_MAX];
+    char text[CAIRN_NUMBER_TEXT], name[600];
+
+    for (uint32_t k = 0; k < columns; k++) {
+        name_of(a, k, name, sizeof name);
+        width[k] = width_of(name, strlen(name));
+        for (uint32_t i = 0; i < a->count; i++) {
+            cairn_field field = table_text(a, i, k, text);
+            size_t need = width_of(field.text, field.bytes);
+            width[k] = need > width[k] ? need : width[k];
+        }
+    }
+    for (uint32_t i = 0; i <= a->count; i++) {
+        for (uint32_t k = 0; k < columns; k++) {
+            bool right = k >= a->query->group_count || a->numeric[k];
+            cairn_field field = {name, 0};
+            if (i == 0) {
+                name_of(a, k, name, sizeof name);
+                field.bytes = strlen(name);
+            } else {
+                field = table_text(a, i - 1, k, text);
+            }
+            table_cell(a->out, field.text, field.bytes, width[k], right, k + 1 == columns);
+        }
+    }
+}
+
+cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_groups *groups, const cairn_query *query,
+                                const cairn_columns *columns)
+{
+    answer a = {.out = out, .groups = groups, .query = query, .columns = columns};
+    cairn_status status = sort_rows(&a);
+
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    if (format == CAIRN_FORMAT_CSV) {
+        print_csv(&a);
+    } else if (format == CAIRN_FORMAT_JSON) {
+        print_json(&a);
+    } else {
+        print_table(&a);
+    }
+    free(a.rows);
+    return fflush(out) != 0 || ferror(out) != 0 ? CAIRN_E_IO : CAIRN_OK;
+}

@@ -1,0 +1,132 @@
+/* Partial aggregates: one entry a group, found by the bytes of its group columns; plus what was counted on the way.
+ *
+ * Everything in it is exact and does not depend on the order in which rows come, so two tables over different rows merge into what
+ * one table over all the rows holds.
+ *
+ * A key is the text of the group column, or with several columns of each: its length (u32, little-endian), then its bytes. Entries lie one
+ * after the other in one array, keys in another; slots (a power of two, at most half full) hold entry index + 1. Keys and buffers
+ * have CAIRN_CSV_SLACK readable bytes behind them. */
+#ifndef CAIRN_DATASET_GROUPS_H
+#define CAIRN_DATASET_GROUPS_H
+
+#include "dataset/query.h"
+#include "dataset/sum.h"
+
+#include <string.h>
+
+/* What is known of one value column in one group. */
+typedef struct cairn_cell {
+    cairn_sum sum;
+    uint64_t present;           /* values that are not missing                    */
+    uint64_t numbers;           /* of them: numbers                               */
+    int64_t low, high;          /* of the fixed numbers; low > high: there is none */
+    double wide_low, wide_high; /* of the wide ones; likewise                     */
+} cairn_cell;
+
+typedef struct cairn_entry_key {
+    uint64_t first, last; /* of keys up to 16 bytes: with the length they are the key; of longer ones a 128-bit hash */
+    uint64_t at;          /* of the key's bytes */
+    uint32_t bytes;
+    uint32_t unused;
+} cairn_entry_key;
+
+typedef struct cairn_group {
+    cairn_entry_key key;
+    uint64_t rows;
+    uint64_t unused;
+    cairn_cell cell[]; /* one for each value column of the query */
+} cairn_group;
+
+/* Something odd in the input: how often, and where first (smallest block, then row). */
+#define CAIRN_NOTE_TEXT 40
+typedef struct cairn_note {
+    uint64_t count;
+    uint32_t block;
+    uint64_t row; /* index in the block, from 0 */
+    char text[CAIRN_NOTE_TEXT];
+} cairn_note;
+
+typedef struct cairn_groups {
+    uint32_t value_count;
+    size_t stride;
+    uint32_t count, room;
+    char *entries; /* aligned for cairn_group */
+    uint32_t *slots;
+    uint32_t slot_mask;
+    char *keys;
+    size_t key_bytes, key_room;
+    /* counts over all rows */
+    uint64_t rows;
+    uint64_t missing[CAIRN_VALUE_COLUMNS_MAX];
+    cairn_note bad[CAIRN_VALUE_COLUMNS_MAX]; /* text where a number is needed        */
+    cairn_note few, many;                    /* rows with fewer or more fields than the header */
+    cairn_note unclosed;                     /* quotes that never end                */
+} cairn_groups;
+
+CAIRN_MUST_CHECK cairn_status cairn_groups_init(cairn_groups *groups, uint32_t value_count);
+void cairn_groups_free(cairn_groups *groups); /* safe on zeros and on what init left */
+/* As after init. */
+CAIRN_MUST_CHECK cairn_status cairn_groups_clear(cairn_groups *groups);
+
+static inline cairn_group *cairn_groups_at(const cairn_groups *groups, uint32_t index)
+{
+    return (cairn_group *)(void *)(groups->entries + (size_t)index * groups->stride);
+}
+
+/* The key in two words, and the slot to begin at. */
+cairn_entry_key cairn_groups_long_key(const char *key, uint32_t bytes);
+/* The group of this key when it is not in its first slot; made when it is new. NULL: no memory. */
+cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot);
+
+static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry_key key)
+{
+    cairn_u128 product = (cairn_u128)(key.first ^ UINT64_C(0x9e3779b97f4a7c15)) *
+                         (key.last ^ key.bytes ^ UINT64_C(0xd6e8feb86659fd93));
+    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64)) & groups->slot_mask;
+}
+
+/* The group with this key; made when it is new. key has CAIRN_CSV_SLACK readable bytes behind it. NULL: no memory. */
+static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *text, uint32_t bytes)
+{
+    cairn_entry_key key = {0, 0, 0, bytes, 0};
+
+    if (bytes <= 8) {
+        if (bytes > 0) {
+            memcpy(&key.first, text, 8);
+            key.first &= UINT64_MAX >> (64 - 8 * bytes);
+        }
+    } else if (bytes <= 16) {
+        memcpy(&key.first, text, 8);
+        memcpy(&key.last, text + bytes - 8, 8);
+    } else {
+        key = cairn_groups_long_key(text, bytes);
+    }
+    uint32_t slot = cairn_groups_slot(groups, key);
+    uint32_t index = groups->slots[slot];
+    if (__builtin_expect(index != 0, 1)) {
+        cairn_group *group = cairn_groups_at(groups, index - 1);
+        if (__builtin_expect(group->key.first == key.first && group->key.last == key.last && group->key.bytes == bytes &&
+                                 (bytes <= 16 || memcmp(groups->keys + group->key.at, text, bytes) == 0),
+                             1)) {
+            return group;
+        }
+    }
+    return cairn_groups_find_slow(groups, text, key, slot);
+}
+
+/* Count one more `note`, at this place. */
+void cairn_note_add(cairn_note *note, uint32_t block, uint64_t row, const char *text, size_t bytes);
+
+/* Add one value. text that is no number: counted in `bad`. */
+CAIRN_MUST_CHECK cairn_status cairn_cell_add_slow(cairn_cell *cell, const char *text, size_t bytes, cairn_note *bad,
+                                                  uint32_t block, uint64_t row);
+
+/* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
+CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
+
+/* Bytes, format 1: u32 "CGR1", value_count, group count; the counts; for each group key, rows, cells. unpack fills an initialised or
+ * zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */
+void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack);
+CAIRN_MUST_CHECK cairn_status cairn_groups_unpack(cairn_groups *groups, cairn_unpack *unpack);
+
+#endif

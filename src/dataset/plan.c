@@ -1,0 +1,382 @@
+/* Making and comparing plans: see plan.h for how files are cut. */
+#include "dataset/plan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PLAN_MAGIC = 0x314c5043, PATH_BYTES_MAX = 4096 }; /* "CPL1" */
+
+static cairn_status status_of_errno(void)
+{
+    switch (errno) {
+    case ENOENT:
+    case ENOTDIR:
+        return CAIRN_E_NOT_FOUND;
+    case EACCES:
+    case EPERM:
+        return CAIRN_E_ACCESS;
+    case ENOMEM:
+        return CAIRN_E_NOMEM;
+    default:
+        return CAIRN_E_IO;
+    }
+}
+
+static cairn_status add_path(cairn_plan *plan, const char *path)
+{
+    cairn_plan_file *files = realloc(plan->files, (plan->file_count + (size_t)1) * sizeof *files);
+
+    if (files == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    plan->files = files;
+    memset(&files[plan->file_count], 0, sizeof *files);
+    files[plan->file_count].path = strdup(path);
+    if (files[plan->file_count].path == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    plan->file_count++;
+    return CAIRN_OK;
+}
+
+static int is_data_file(const struct dirent *entry)
+{
+    static const char *const endings[] = {".csv", ".tsv", ".txt"};
+    size_t length = strlen(entry->d_name);
+
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        if (length > 4 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 4, endings[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error *error)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_data_file, by_name);
+    cairn_status status = CAIRN_OK;
+    char path[PATH_BYTES_MAX];
+    struct stat about;
+
+    if (count < 0) {
+        return cairn_fail(error, status_of_errno(), "%s: %s", folder, strerror(errno));
+    }
+    uint32_t before = plan->file_count;
+    for (int i = 0; i < count; i++) {
+        int length = snprintf(path, sizeof path, "%s%s%s", folder,
+                              folder[strlen(folder) - 1] == '/' ? "" : "/", entries[i]->d_name);
+        if (status == CAIRN_OK && length >= (int)sizeof path) {
+            status = cairn_fail(error, CAIRN_E_INVALID, "%s: the path is too long", folder);
+        }
+        if (status == CAIRN_OK && (stat(path, &about) != 0 || S_ISREG(about.st_mode))) {
+            status = add_path(plan, path); /* a file that cannot be looked at is named later */
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    if (status == CAIRN_OK && plan->file_count == before) {
+        status = cairn_fail(error, CAIRN_E_INVALID, "%s: the folder holds no .csv, .tsv or .txt file", folder);
+    }
+    return status;
+}
+
+/* Name the difference of a header. */
+static cairn_status check_columns(const cairn_plan *plan, const cairn_plan_file *file, const cairn_columns *columns,
+                                  cairn_error *error)
+{
+    const char *first = plan->files[0].path;
+
+    for (uint32_t i = 0; i < columns->count && i < plan->columns.count; i++) {
+        if (strcmp(columns->name[i], plan->columns.name[i]) != 0) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: column %u is %.80s, but it is %.80s in %s", file->path, i + 1,
+                              columns->name[i], plan->columns.name[i], first);
+        }
+    }
+    if (columns->count != plan->columns.count) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: has %u columns, but %s has %u", file->path, columns->count, first,
+                          plan->columns.count);
+    }
+    return CAIRN_OK;
+}
+
+/* Look at the first bytes of a file: header, quoted line breaks. */
+static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, const char *sample, size_t bytes,
+                                cairn_error *error)
+{
+    bool whole = bytes == file->bytes;
+    cairn_columns columns = {0, NULL};
+    size_t data_start;
+
+    if (plan->delimiter == 0) {
+        plan->delimiter = cairn_csv_find_delimiter(sample, bytes, whole);
+    }
+    cairn_status status = cairn_csv_header(sample, bytes, whole, plan->delimiter, &columns, &data_start, error);
+    if (status != CAIRN_OK) {
+        return cairn_wrap(error, status, "%s", file->path);
+    }
+    file->data_start = data_start;
+    file->careful = cairn_csv_has_quoted_newline(sample, bytes, plan->delimiter);
+    if (file == plan->files) {
+        plan->columns = columns;
+        return CAIRN_OK;
+    }
+    status = check_columns(plan, file, &columns, error);
+    cairn_columns_free(&columns);
+    return status;
+}
+
+static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, char *sample, cairn_error *error)
+{
+    struct stat about;
+    cairn_status status = CAIRN_E_BUG;
+    size_t bytes = 0;
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &about) != 0) {
+        status = cairn_fail(error, status_of_errno(), "%s: %s", file->path, strerror(errno));
+        goto out;
+    }
+    if (!S_ISREG(about.st_mode)) {
+        status = cairn_fail(error, CAIRN_E_INVALID, "%s: neither a file nor a folder", file->path);
+        goto out;
+    }
+    file->bytes = (uint64_t)about.st_size;
+    file->modified_s = about.st_mtim.tv_sec;
+    file->modified_ns = about.st_mtim.tv_nsec;
+    while (bytes < CAIRN_SAMPLE_BYTES && bytes < file->bytes) {
+        ssize_t got = pread(fd, sample + bytes, CAIRN_SAMPLE_BYTES - bytes, (off_t)bytes);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            status = cairn_fail(error, got < 0 ? status_of_errno() : CAIRN_E_IO, "%s: %s", file->path,
+                                got < 0 ? strerror(errno) : "became shorter while it was read");
+            goto out;
+        }
+        bytes += (size_t)got;
+    }
+    status = take_sample(plan, file, sample, bytes < file->bytes ? bytes : (size_t)file->bytes, error);
+out:
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return status;
+}
+
+/* Cut all files; with blocks NULL only count. Returns the number of blocks. */
+static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
+{
+    uint64_t count = 0, passed = 0;
+    uint64_t fine = plan->block_bytes / 4 < CAIRN_BLOCK_BYTES_MIN ? CAIRN_BLOCK_BYTES_MIN : plan->block_bytes / 4;
+
+    fine = fine < plan->block_bytes ? fine : plan->block_bytes;
+    for (uint32_t i = 0; i < plan->file_count; i++) {
+        cairn_plan_file *file = &plan->files[i];
+        file->first_block = (uint32_t)count;
+        for (uint64_t at = file->data_start; at < file->bytes;) {
+            uint64_t size = passed >= plan->bytes - plan->bytes / 10 ? fine : plan->block_bytes;
+            uint64_t end = file->bytes - at <= size ? file->bytes : at + size;
+            if (blocks != NULL) {
+                blocks[count] = (cairn_block){i, at, end};
+            }
+            count++;
+            passed += end - at;
+            at = end;
+        }
+        file->block_count = (uint32_t)count - file->first_block;
+    }
+    return count;
+}
+
+static cairn_status make_blocks(cairn_plan *plan, cairn_error *error)
+{
+    plan->bytes = 0;
+    for (uint32_t i = 0; i < plan->file_count; i++) {
+        plan->bytes += plan->files[i].bytes - plan->files[i].data_start;
+    }
+    if (plan->block_bytes == 0) {
+        uint64_t size = plan->bytes / 256;
+        size = size < CAIRN_BLOCK_BYTES_MIN ? CAIRN_BLOCK_BYTES_MIN : size;
+        plan->block_bytes = size > CAIRN_BLOCK_BYTES_MAX ? CAIRN_BLOCK_BYTES_MAX : size;
+    }
+    if (plan->bytes / plan->block_bytes > (1u << 28) || plan->file_count > 1u << 26) {
+        return cairn_fail(error, CAIRN_E_INVALID, "more data than one run can read");
+    }
+    uint64_t count = cut(plan, NULL);
+    plan->blocks = malloc((count + 1) * sizeof *plan->blocks);
+    if (plan->blocks == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "the plan's blocks");
+    }
+    plan->block_count = (uint32_t)cut(plan, plan->blocks);
+    return CAIRN_OK;
+}
+
+cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
+                             uint64_t block_bytes, cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+    char *sample = malloc(CAIRN_SAMPLE_BYTES + CAIRN_CSV_SLACK);
+    struct stat about;
+
+    memset(plan, 0, sizeof *plan);
+    plan->delimiter = delimiter;
+    plan->block_bytes = block_bytes;
+    if (sample == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "sample");
+    }
+    for (size_t i = 0; i < path_count && status == CAIRN_OK; i++) {
+        if (stat(paths[i], &about) == 0 && S_ISDIR(about.st_mode)) {
+            status = add_folder(plan, paths[i], error);
+        } else {
+            status = add_path(plan, paths[i]);
+        }
+    }
+    for (uint32_t i = 0; i < plan->file_count && status == CAIRN_OK; i++) {
+        status = look_at_file(plan, &plan->files[i], sample, error);
+    }
+    if (status == CAIRN_OK) {
+        status = make_blocks(plan, error);
+    }
+    if (status == CAIRN_E_NOMEM) {
+        status = cairn_fail(error, CAIRN_E_NOMEM, "the plan");
+    }
+    if (status != CAIRN_OK) {
+        cairn_plan_free(plan);
+    }
+    free(sample);
+    return status;
+}
+
+void cairn_plan_free(cairn_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->file_count; i++) {
+        free(plan->files[i].path);
+    }
+    free(plan->files);
+    free(plan->blocks);
+    cairn_columns_free(&plan->columns);
+    memset(plan, 0, sizeof *plan);
+}
+
+void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
+{
+    cairn_pack_u32(pack, PLAN_MAGIC);
+    cairn_pack_u8(pack, (uint8_t)plan->delimiter);
+    cairn_pack_u64(pack, plan->block_bytes);
+    cairn_pack_u32(pack, plan->columns.count);
+    for (uint32_t i = 0; i < plan->columns.count; i++) {
+        cairn_pack_text(pack, plan->columns.name[i], strlen(plan->columns.name[i]));
+    }
+    cairn_pack_u32(pack, plan->file_count);
+    for (uint32_t i = 0; i < plan->file_count; i++) {
+        const cairn_plan_file *file = &plan->files[i];
+        cairn_pack_text(pack, file->path, strlen(file->path));
+        cairn_pack_u64(pack, file->bytes);
+        cairn_pack_u64(pack, file->data_start);
+        cairn_pack_u64(pack, (uint64_t)file->modified_s);
+        cairn_pack_u64(pack, (uint64_t)file->modified_ns);
+        cairn_pack_u8(pack, file->careful);
+    }
+}
+
+/* A text as a new string; NULL when there is none or no memory. */
+static char *unpack_string(cairn_unpack *unpack)
+{
+    size_t bytes;
+    const uint8_t *text = cairn_unpack_text(unpack, &bytes);
+    char *copy = text == NULL || memchr(text, 0, bytes) != NULL ? NULL : malloc(bytes + 1);
+
+    if (copy == NULL) {
+        unpack->bad = true;
+        return NULL;
+    }
+    memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
+    return copy;
+}
+
+static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
+{
+    file->path = unpack_string(unpack);
+    file->bytes = cairn_unpack_u64(unpack);
+    file->data_start = cairn_unpack_u64(unpack);
+    file->modified_s = (int64_t)cairn_unpack_u64(unpack);
+    file->modified_ns = (int64_t)cairn_unpack_u64(unpack);
+    file->careful = cairn_unpack_u8(unpack) != 0;
+    if (file->data_start > file->bytes || file->bytes > (uint64_t)INT64_MAX) {
+        unpack->bad = true;
+    }
+}
+
+cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
+{
+    uint64_t total = 0;
+
+    memset(plan, 0, sizeof *plan);
+    uint32_t magic = cairn_unpack_u32(unpack);
+    plan->delimiter = (char)cairn_unpack_u8(unpack);
+    plan->block_bytes = cairn_unpack_u64(unpack);
+    uint32_t columns = cairn_unpack_u32(unpack);
+    if (!unpack->bad && magic != PLAN_MAGIC) {
+        return CAIRN_E_VERSION;
+    }
+    if (unpack->bad || plan->block_bytes == 0 || columns == 0 || columns > CAIRN_COLUMNS_MAX) {
+        return CAIRN_E_CORRUPT;
+    }
+    plan->columns.name = calloc(columns, sizeof *plan->columns.name);
+    for (uint32_t i = 0; plan->columns.name != NULL && i < columns && !unpack->bad; i++) {
+        plan->columns.name[plan->columns.count++] = unpack_string(unpack);
+    }
+    uint32_t files = cairn_unpack_u32(unpack);
+    if (files > cairn_unpack_left(unpack) / 37) { /* each takes that many bytes at least */
+        unpack->bad = true;
+    }
+    plan->files = unpack->bad ? NULL : calloc(files + (size_t)1, sizeof *plan->files);
+    for (uint32_t i = 0; plan->files != NULL && i < files && !unpack->bad; i++) {
+        unpack_file(&plan->files[plan->file_count++], unpack);
+        total += plan->files[i].bytes / plan->block_bytes;
+    }
+    if (unpack->bad || plan->files == NULL || total > 1u << 29 || make_blocks(plan, NULL) != CAIRN_OK) {
+        cairn_plan_free(plan);
+        return CAIRN_E_CORRUPT;
+    }
+    return CAIRN_OK;
+}
+
+cairn_status cairn_plan_compare(const cairn_plan *then, const cairn_plan *now, cairn_error *error)
+{
+    for (uint32_t i = 0; i < then->file_count && i < now->file_count; i++) {
+        const cairn_plan_file *a = &then->files[i], *b = &now->files[i];
+        if (strcmp(a->path, b->path) != 0) {
+            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was %s when the snapshot was taken", b->path, a->path);
+        }
+        if (a->bytes != b->bytes) {
+            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but had %llu when the snapshot was taken",
+                              b->path, (unsigned long long)b->bytes, (unsigned long long)a->bytes);
+        }
+        if (a->modified_s != b->modified_s || a->modified_ns != b->modified_ns || a->data_start != b->data_start) {
+            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed since the snapshot was taken", b->path);
+        }
+    }
+    if (then->file_count != now->file_count) {
+        const cairn_plan *longer = then->file_count > now->file_count ? then : now;
+        uint32_t index = then->file_count > now->file_count ? now->file_count : then->file_count;
+        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was %s since the snapshot was taken", longer->files[index].path,
+                          longer == now ? "added" : "taken away");
+    }
+    if (then->delimiter != now->delimiter || then->block_bytes != now->block_bytes) {
+        return cairn_fail(error, CAIRN_E_MISMATCH, "the delimiter or the block size is not the snapshot's");
+    }
+    return CAIRN_OK;
+}

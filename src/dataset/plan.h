@@ -1,0 +1,62 @@
+/* The plan of a read: which files, with which header, cut into which blocks. It depends on the files alone, never on the number of
+ * processes.
+ *
+ * A block is a range of bytes [start, end) of a file; its rows are those whose first byte lies in it. Blocks are clamp(total / 256,
+ * 64 KiB, 4 MiB) bytes, a quarter of it (at least 64 KiB) in the last tenth of all bytes, so that the end of a run is divided finely.
+ *
+ * Where a block's first row starts is undecidable from the middle of a file when quoted fields hold line breaks. Most files have none,
+ * so it is decided like this:
+ *   - By default a reader takes the first line feed at or behind start - 1 for the end of a row. The reader of the block before it
+ *     knows better, as it comes from a true row border: when its last row ends elsewhere than at the first line feed at or behind its
+ *     end - 1, the guess was wrong. It says so (CAIRN_READ_WRONG), everything read so far is thrown away and the file is marked careful.
+ *     By induction over the blocks of a file, an answer without that outcome is right.
+ *   - A careful file is scanned for its quotes from the start (cairn_csv_scan, at the speed of memchr), and each of its blocks is handed
+ *     out with the true state at its start. A file whose first 64 KiB show a quoted line break is careful from the start. */
+#ifndef CAIRN_DATASET_PLAN_H
+#define CAIRN_DATASET_PLAN_H
+
+#include "dataset/csv.h"
+#include "dataset/pack.h"
+
+#define CAIRN_SAMPLE_BYTES    ((size_t)65536)
+#define CAIRN_BLOCK_BYTES_MIN ((uint64_t)65536)
+#define CAIRN_BLOCK_BYTES_MAX ((uint64_t)4 << 20)
+
+typedef struct cairn_plan_file {
+    char *path;
+    uint64_t bytes, data_start;
+    int64_t modified_s, modified_ns;
+    uint32_t first_block, block_count;
+    bool careful; /* as far as the sample shows */
+} cairn_plan_file;
+
+typedef struct cairn_block {
+    uint32_t file;
+    uint64_t start, end;
+} cairn_block;
+
+typedef struct cairn_plan {
+    char delimiter;
+    cairn_columns columns;
+    uint32_t file_count, block_count;
+    cairn_plan_file *files;
+    cairn_block *blocks;
+    uint64_t bytes; /* of all blocks */
+    uint64_t block_bytes;
+} cairn_plan;
+
+/* Make the plan of these files and folders (of a folder: its *.csv, *.tsv, *.txt, sorted by name, not of its subfolders).
+ * delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors, naming the file: CAIRN_E_NOT_FOUND,
+ * CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no such files in a folder, a header that differs, an empty file), CAIRN_E_NOMEM. */
+CAIRN_MUST_CHECK cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
+                                              uint64_t block_bytes, cairn_error *error);
+void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
+
+/* Equal plans pack to equal bytes. unpack: CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM; *plan is empty then. */
+void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack);
+CAIRN_MUST_CHECK cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack);
+
+/* CAIRN_OK when `now` reads the same as `then`; else CAIRN_E_MISMATCH, and error names the first file that differs and how. */
+CAIRN_MUST_CHECK cairn_status cairn_plan_compare(const cairn_plan *then, const cairn_plan *now, cairn_error *error);
+
+#endif

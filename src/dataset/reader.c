@@ -1,0 +1,501 @@
+/* The loop over rows. Structure bytes (delimiter, line feed, quote) are found 64 bytes at a time as bits of a mask; fields lie between
+ * them. Only the columns that the query names are kept. */
+#include "dataset/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { OPEN_MAX = 8, SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX, BORDER_BYTES = 512 };
+
+typedef struct open_file {
+    uint32_t file;
+    int fd; /* -1: free */
+    uint64_t used;
+} open_file;
+
+struct cairn_reader {
+    const cairn_plan *plan;
+    const cairn_query *query;
+    open_file open[OPEN_MAX];
+    uint64_t clock; /* of uses of open files */
+    uint64_t bytes_read;
+    /* a window on a file: bytes [start, start + bytes) of it */
+    char *window;
+    size_t bytes, room;
+    uint32_t file;
+    uint64_t start;
+    char *unescaped; /* as much room as the window */
+    size_t unescaped_room;
+    char *key;
+    size_t key_room;
+    /* which fields are kept: field[slot_of[column]]; slot `slots` takes those that nobody wants */
+    uint32_t slots;
+    uint32_t *slot_of;
+    uint32_t column_of[SLOTS_MAX];
+    uint32_t group_slot[CAIRN_GROUP_COLUMNS_MAX], value_slot[CAIRN_VALUE_COLUMNS_MAX];
+    cairn_field field[SLOTS_MAX + 1];
+};
+
+static const char nothing[CAIRN_CSV_SLACK];
+
+static uint32_t slot_for(cairn_reader *reader, uint32_t column)
+{
+    if (reader->slot_of[column] == UINT32_MAX) {
+        reader->column_of[reader->slots] = column;
+        reader->slot_of[column] = reader->slots++;
+    }
+    return reader->slot_of[column];
+}
+
+cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const cairn_query *query)
+{
+    cairn_reader *reader = calloc(1, sizeof *reader);
+    uint32_t columns = plan->columns.count;
+
+    if (reader == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    reader->plan = plan;
+    reader->query = query;
+    reader->file = UINT32_MAX;
+    for (int i = 0; i < OPEN_MAX; i++) {
+        reader->open[i].fd = -1;
+    }
+    reader->slot_of = malloc((columns + (size_t)1) * sizeof *reader->slot_of);
+    if (reader->slot_of == NULL) {
+        free(reader);
+        return CAIRN_E_NOMEM;
+    }
+    memset(reader->slot_of, 0xff, (columns + (size_t)1) * sizeof *reader->slot_of);
+    for (uint32_t i = 0; i < query->group_count; i++) {
+        reader->group_slot[i] = slot_for(reader, query->group_column[i]);
+    }
+    for (uint32_t i = 0; i < query->value_count; i++) {
+        reader->value_slot[i] = slot_for(reader, query->value_column[i]);
+    }
+    for (uint32_t i = 0; i <= columns; i++) {
+        if (reader->slot_of[i] == UINT32_MAX) {
+            reader->slot_of[i] = reader->slots;
+        }
+    }
+    *out = reader;
+    return CAIRN_OK;
+}
+
+void cairn_reader_close(cairn_reader *reader)
+{
+    if (reader == NULL) {
+        return;
+    }
+    for (int i = 0; i < OPEN_MAX; i++) {
+        if (reader->open[i].fd >= 0) {
+            (void)close(reader->open[i].fd);
+        }
+    }
+    free(reader->slot_of);
+    free(reader->window);
+    free(reader->unescaped);
+    free(reader->key);
+    free(reader);
+}
+
+uint64_t cairn_reader_bytes(const cairn_reader *reader)
+{
+    return reader->bytes_read;
+}
+
+/* The group of several columns: length and bytes of each. */
+static cairn_group *find_joined(cairn_reader *reader, cairn_groups *groups)
+{
+    size_t need = CAIRN_CSV_SLACK, at = 0;
+    uint32_t count = reader->query->group_count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        need += 4 + reader->field[reader->group_slot[i]].bytes;
+    }
+    if (need > reader->key_room) {
+        char *key = need > UINT32_MAX ? NULL : realloc(reader->key, need * 2);
+        if (key == NULL) {
+            return NULL;
+        }
+        memset(key, 0, need * 2);
+        reader->key = key;
+        reader->key_room = need * 2;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        cairn_field field = reader->field[reader->group_slot[i]];
+        for (unsigned k = 0; k < 4; k++) {
+            reader->key[at++] = (char)(field.bytes >> (8 * k));
+        }
+        memcpy(reader->key + at, field.text, field.bytes);
+        at += field.bytes;
+    }
+    return cairn_groups_find(groups, reader->key, (uint32_t)at);
+}
+
+/* One row's fields are in place: into the groups with them. */
+static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
+{
+    const cairn_query *query = reader->query;
+    cairn_group *group;
+
+    if (query->group_count == 1) {
+        cairn_field field = reader->field[reader->group_slot[0]];
+        group = cairn_groups_find(groups, field.text, (uint32_t)field.bytes);
+    } else if (query->group_count == 0) {
+        group = cairn_groups_find(groups, nothing, 0);
+    } else {
+        group = find_joined(reader, groups);
+    }
+    if (group == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    group->rows++;
+    for (uint32_t i = 0; i < query->value_count; i++) {
+        cairn_field field = reader->field[reader->value_slot[i]];
+        cairn_cell *cell = &group->cell[i];
+        int64_t fixed;
+        if (field.bytes == 0) {
+            groups->missing[i]++;
+        } else if (!query->numeric[i]) {
+            cell->present++;
+        } else if (cairn_number_quick(field.text, field.bytes, &fixed)) {
+            cell->present++;
+            cell->numbers++;
+            cairn_sum_add_fixed(&cell->sum, fixed);
+            cell->low = fixed < cell->low ? fixed : cell->low;
+            cell->high = fixed > cell->high ? fixed : cell->high;
+        } else {
+            cairn_status status = cairn_cell_add_slow(cell, field.text, field.bytes, &groups->bad[i], block, row);
+            if (status != CAIRN_OK) {
+                return status;
+            }
+        }
+    }
+    return CAIRN_OK;
+}
+
+/* A row with another number of fields than the header: what is not there is missing. */
+static void note_length(cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row, uint32_t count)
+{
+    uint32_t expected = reader->plan->columns.count;
+    char text[CAIRN_NOTE_TEXT];
+    int length = snprintf(text, sizeof text, "%u instead of %u", count, expected);
+
+    cairn_note_add(count < expected ? &groups->few : &groups->many, block, row, text, (size_t)length);
+    for (uint32_t i = 0; i < reader->slots; i++) {
+        if (reader->column_of[i] >= count) {
+            reader->field[i] = (cairn_field){nothing, 0};
+        }
+    }
+}
+
+static inline uint64_t structure_before(const char *base, const char *end, char delimiter)
+{
+    uint64_t mask = cairn_csv_structure(base, delimiter);
+    return end - base >= 64 ? mask : mask & ((UINT64_C(1) << (end - base)) - 1);
+}
+
+static bool make_room(cairn_reader *reader, size_t bytes)
+{
+    if (bytes + CAIRN_CSV_SLACK > reader->room) {
+        size_t room = bytes + CAIRN_CSV_SLACK;
+        char *window = realloc(reader->window, room);
+        if (window == NULL) {
+            return false;
+        }
+        memset(window + reader->room, 0, room - reader->room);
+        reader->window = window;
+        reader->room = room;
+    }
+    if (reader->unescaped_room < reader->room) {
+        free(reader->unescaped);
+        reader->unescaped = calloc(1, reader->room);
+        reader->unescaped_room = reader->unescaped == NULL ? 0 : reader->room;
+    }
+    return reader->unescaped != NULL;
+}
+
+cairn_status cairn_reader_rows(cairn_reader *reader, const char *text, size_t bytes, size_t limit, bool final,
+                               uint32_t block, uint64_t *rows, cairn_groups *groups, size_t *next)
+{
+    const char delimiter = reader->plan->delimiter;
+    const uint32_t columns = reader->plan->columns.count;
+    const char *const end = text + bytes, *const stop = text + limit;
+    const char *row = text, *base = text;
+    uint64_t mask = bytes > 0 ? structure_before(base, end, delimiter) : 0;
+    uint64_t row_index = *rows;
+    cairn_status status = make_room(reader, bytes) ? CAIRN_OK : CAIRN_E_NOMEM;
+
+    while (row < stop && status == CAIRN_OK) {
+        const char *field = row, *behind = NULL;
+        uint32_t column = 0;
+        size_t used = 0;
+        bool unclosed = false;
+
+        while (behind == NULL) {
+            while (mask == 0 && base < end) {
+                base += 64;
+                mask = base < end ? structure_before(base, end, delimiter) : 0;
+            }
+            const char *at = mask == 0 ? end : base + __builtin_ctzll(mask);
+            mask &= mask - (mask != 0);
+            cairn_field *slot = &reader->field[reader->slot_of[column < columns ? column : columns]];
+            if (at == end) {
+                if (!final) {
+                    goto out; /* the row is not whole */
+                }
+                *slot = (cairn_field){field, (size_t)(end - field)};
+                behind = end;
+            } else if (*at == delimiter) {
+                *slot = (cairn_field){field, (size_t)(at - field)};
+                field = at + 1;
+            } else if (*at == '\n') {
+                *slot = (cairn_field){field, (size_t)(at - field) - (at > field && at[-1] == '\r')};
+                behind = at + 1;
+            } else if (at == field) {
+                if (!cairn_csv_quoted(at, end, final, delimiter, reader->unescaped, &used, slot, &at, &unclosed)) {
+                    goto out;
+                }
+                field = at + 1;
+                base = field;
+                mask = base < end ? structure_before(base, end, delimiter) : 0;
+                behind = at == end ? end : *at == '\n' ? at + 1 : NULL;
+            } else {
+                continue; /* a quote inside a plain field */
+            }
+            column++;
+        }
+        if (column == 1 && columns > 1 && (*row == '\n' || (*row == '\r' && behind == row + 2 && row[1] == '\n'))) {
+            row = behind; /* an empty line */
+            continue;
+        }
+        if (column != columns) {
+            note_length(reader, groups, block, row_index, column);
+        }
+        if (unclosed) {
+            cairn_note_add(&groups->unclosed, block, row_index, "", 0);
+        }
+        status = take_row(reader, groups, block, row_index);
+        row_index++;
+        row = behind;
+    }
+out:
+    groups->rows += row_index - *rows;
+    *rows = row_index;
+    *next = (size_t)(row - text);
+    return status;
+}
+
+static cairn_status fail_file(const cairn_plan_file *file, cairn_error *error)
+{
+    cairn_status status = errno == ENOENT || errno == ENOTDIR ? CAIRN_E_NOT_FOUND
+                          : errno == EACCES || errno == EPERM ? CAIRN_E_ACCESS
+                                                              : CAIRN_E_IO;
+    return cairn_fail(error, status, "%s: %s", file->path, strerror(errno));
+}
+
+static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cairn_error *error)
+{
+    const cairn_plan_file *file = &reader->plan->files[index];
+    open_file *oldest = &reader->open[0];
+    struct stat about;
+
+    for (int i = 0; i < OPEN_MAX; i++) {
+        open_file *entry = &reader->open[i];
+        if (entry->fd >= 0 && entry->file == index) {
+            entry->used = ++reader->clock;
+            *fd = entry->fd;
+            return CAIRN_OK;
+        }
+        if (entry->fd < 0 || (oldest->fd >= 0 && entry->used < oldest->used)) {
+            oldest = entry;
+        }
+    }
+    int opened = open(file->path, O_RDONLY | O_CLOEXEC);
+    if (opened < 0) {
+        return fail_file(file, error);
+    }
+    if (fstat(opened, &about) != 0 || (uint64_t)about.st_size != file->bytes ||
+        about.st_mtim.tv_sec != file->modified_s || about.st_mtim.tv_nsec != file->modified_ns) {
+        (void)close(opened);
+        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed while it was read", file->path);
+    }
+    if (oldest->fd >= 0) {
+        (void)close(oldest->fd);
+    }
+    *oldest = (open_file){index, opened, ++reader->clock};
+    *fd = opened;
+    return CAIRN_OK;
+}
+
+/* Make the window hold bytes [from, to) of a file, reading only what it does not hold. *text points at `from`. */
+static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, uint64_t to, const char **text,
+                            cairn_error *error)
+{
+    const cairn_plan_file *about = &reader->plan->files[file];
+    cairn_status status;
+    int fd = -1;
+
+    if (reader->file == file && from >= reader->start && from <= reader->start + reader->bytes) {
+        size_t skip = (size_t)(from - reader->start);
+        if (skip > 0 && to > reader->start + reader->bytes) {
+            memmove(reader->window, reader->window + skip, reader->bytes - skip);
+            reader->bytes -= skip;
+            reader->start = from;
+        }
+    } else {
+        reader->file = file;
+        reader->start = from;
+        reader->bytes = 0;
+    }
+    if (!make_room(reader, to > reader->start ? (size_t)(to - reader->start) : 0)) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "%s: a window of %llu bytes", about->path,
+                          (unsigned long long)(to - reader->start));
+    }
+    while (reader->start + reader->bytes < to) {
+        uint64_t at = reader->start + reader->bytes;
+        status = open_one(reader, file, &fd, error);
+        if (status != CAIRN_OK) {
+            return status;
+        }
+        ssize_t got = pread(fd, reader->window + reader->bytes, (size_t)(to - at), (off_t)at);
+        if (got < 0 && errno != EINTR) {
+            return fail_file(about, error);
+        }
+        if (got == 0) {
+            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", about->path);
+        }
+        reader->bytes += got > 0 ? (size_t)got : 0;
+        reader->bytes_read += got > 0 ? (uint64_t)got : 0;
+    }
+    *text = reader->window + (from - reader->start);
+    return CAIRN_OK;
+}
+
+cairn_lease cairn_lease_begin(const cairn_plan *plan, uint32_t block, uint32_t start)
+{
+    const cairn_block *range = &plan->blocks[block];
+    cairn_lease lease = {.block = block, .guessing = start == CAIRN_START_GUESS, .cursor = range->start};
+
+    if (range->start == plan->files[range->file].data_start || start == CAIRN_CSV_ROW) {
+        lease.at = CAIRN_LEASE_ROW;
+    } else if (lease.guessing) {
+        lease.at = CAIRN_LEASE_GUESS;
+        lease.cursor--;
+    } else {
+        lease.at = CAIRN_LEASE_IN_STATE;
+        lease.state = (cairn_csv_state)start;
+    }
+    return lease;
+}
+
+/* Look for the first row that starts in the block. */
+static cairn_status seek_row(cairn_reader *reader, cairn_lease *lease, size_t bytes, cairn_outcome *outcome,
+                             cairn_error *error)
+{
+    const cairn_block *range = &reader->plan->blocks[lease->block];
+    bool guess = lease->at == CAIRN_LEASE_GUESS;
+    uint64_t last = range->end - 1; /* a line feed from here on starts no row of this block */
+    uint64_t to = last - lease->cursor > bytes ? lease->cursor + bytes : last;
+    const char *text;
+
+    cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    size_t length = (size_t)(to - lease->cursor);
+    size_t found = cairn_csv_next_row(guess ? CAIRN_CSV_PLAIN : lease->state, text, length, reader->plan->delimiter);
+    if (guess) {
+        const char *line = memchr(text, '\n', length);
+        found = line == NULL ? SIZE_MAX : (size_t)(line - text) + 1;
+    }
+    if (found != SIZE_MAX) {
+        lease->at = CAIRN_LEASE_ROW;
+        lease->cursor += found;
+    } else {
+        lease->state = guess ? lease->state : cairn_csv_scan(lease->state, text, length, reader->plan->delimiter);
+        lease->cursor = to;
+    }
+    *outcome = found == SIZE_MAX && to == last ? CAIRN_READ_DONE : CAIRN_READ_MORE;
+    return CAIRN_OK;
+}
+
+/* The cursor is at the true row border behind the block's end. Would a guess have found it? */
+static cairn_status check_guess(cairn_reader *reader, const cairn_lease *lease, cairn_outcome *outcome,
+                                cairn_error *error)
+{
+    const cairn_block *range = &reader->plan->blocks[lease->block];
+    const char *text;
+
+    *outcome = CAIRN_READ_DONE;
+    if (!lease->guessing || lease->cursor == range->end) {
+        return CAIRN_OK;
+    }
+    cairn_status status = look_at(reader, range->file, range->end - 1, lease->cursor, &text, error);
+    if (status == CAIRN_OK && memchr(text, '\n', (size_t)(lease->cursor - range->end)) != NULL) {
+        *outcome = CAIRN_READ_WRONG;
+    }
+    return status;
+}
+
+cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_groups *groups, size_t bytes,
+                               cairn_outcome *outcome, cairn_error *error)
+{
+    const cairn_block *range = &reader->plan->blocks[lease->block];
+    const cairn_plan_file *file = &reader->plan->files[range->file];
+    size_t next = 0, want = bytes < 1 ? 1 : bytes;
+
+    if (lease->at != CAIRN_LEASE_ROW) {
+        return seek_row(reader, lease, want, outcome, error);
+    }
+    while (next == 0) { /* until at least one row is whole */
+        uint64_t to = lease->cursor + want;
+        if (to > range->end + BORDER_BYTES && want == bytes) {
+            to = range->end + BORDER_BYTES;
+        }
+        to = to > file->bytes ? file->bytes : to;
+        const char *text;
+        cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
+        if (status != CAIRN_OK) {
+            return status;
+        }
+        uint64_t limit = to < range->end ? to : range->end;
+        status = cairn_reader_rows(reader, text, (size_t)(to - lease->cursor), (size_t)(limit - lease->cursor),
+                                   to == file->bytes, lease->block, &lease->rows, groups, &next);
+        if (status != CAIRN_OK) {
+            return cairn_fail(error, status, "%s: the table of groups", file->path);
+        }
+        if (next == 0 && want > CAIRN_ROW_BYTES_MAX) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: the row at byte %llu is longer than %zu MiB", file->path,
+                              (unsigned long long)lease->cursor, CAIRN_ROW_BYTES_MAX >> 20);
+        }
+        want = want < 4096 ? 4096 : want * 2;
+    }
+    lease->cursor += next;
+    if (lease->cursor >= range->end) {
+        return check_guess(reader, lease, outcome, error);
+    }
+    *outcome = CAIRN_READ_MORE;
+    return CAIRN_OK;
+}
+
+cairn_status cairn_reader_scan(cairn_reader *reader, uint32_t block, cairn_csv_state *state, cairn_error *error)
+{
+    const cairn_block *range = &reader->plan->blocks[block];
+    const char *text;
+
+    for (uint64_t at = range->start; at < range->end;) {
+        uint64_t to = range->end - at > ((uint64_t)1 << 20) ? at + ((uint64_t)1 << 20) : range->end;
+        cairn_status status = look_at(reader, range->file, at, to, &text, error);
+        if (status != CAIRN_OK) {
+            return status;
+        }
+        *state = cairn_csv_scan(*state, text, (size_t)(to - at), reader->plan->delimiter);
+        at = to;
+    }
+    return CAIRN_OK;
+}
