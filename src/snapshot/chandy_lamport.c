@@ -329,7 +329,7 @@ static void check_answers(cl *core, cl_output *out);
 
 /* Begin attempt latest + 1. A job with steps is asked where it is. A job without records by the paper's rule at its
  * next safe point, at once if it is at one; where this very step may not record (record_if_due), the answers to a QUERY
- * bring the next one. */
+ * bring the next one. (A process alone has nobody to ask: there it is the next event that comes.) */
 static void begin(cl *core, cl_output *out)
 {
     core->latest++;
@@ -422,9 +422,9 @@ static void on_reply(cl *core, cl_output *out, uint32_t from, const cl_message *
     }
 }
 
-/* Of several initiators the lowest leads: a higher one that hears of it stops, and pledges to a higher one end, since
- * that one will not say GO. Where the cut is already being made without steps, the initiator learns that it has to do
- * as well. */
+/* Of several initiators the lowest leads: a higher one that hears of it stops, and answers. A leader names an S only
+ * when everybody has answered, the other initiators too, so only one ever does. Where the cut is already being made
+ * without steps, the initiator learns that it has to do as well. */
 static void on_query(cl *core, cl_output *out, uint32_t from, const cl_message *message)
 {
     if (!meet(core, out, message->attempt)) {

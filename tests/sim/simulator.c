@@ -83,8 +83,9 @@ typedef struct part {
 
 typedef struct attempt {
     part parts[MAX];
-    bool commit_asked, commit_durable, committed;
+    bool commit_asked, commit_durable;
     uint32_t reason;
+    uint32_t leader; /* who named an S, + 1 */
 } attempt;
 
 typedef enum happening_kind { WAKE, TIMER, GRACE, ARRIVE, CONTROL, PART_WRITTEN, RECORD_WRITTEN, WISH } happening_kind;
@@ -485,6 +486,13 @@ static void send_control(world *w, process *p, const cl_send *send)
     say(w, p, "sends %s(%llu, step %lld, reason %u) to %d", message_text(send->message.kind),
         (unsigned long long)send->message.attempt, (long long)send->message.step, send->message.reason, (int)send->to);
     if (send->message.kind == CL_MSG_AT) {
+        attempt *a = attempt_of(w, send->message.attempt);
+
+        if (a->leader != 0 && a->leader != self + 1) {
+            fail(w, SIM_SHELL, "attempt %llu: both %u and %u name an S", (unsigned long long)send->message.attempt,
+                 a->leader - 1, self);
+        }
+        a->leader = self + 1;
         w->result->rounds++;
     }
     for (uint32_t i = 0; i < w->count; i++) {
@@ -537,6 +545,20 @@ static void carry_out(world *w, process *p, const cl_output *out)
     }
 }
 
+static void digest_output(world *w, const cl_output *out)
+{
+    const bool flags[] = {out->discard,      out->hold,     out->in_cut, out->record,   out->release,
+                          out->send_markers, out->complete, out->commit, out->committed};
+
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        digest(w, flags[i] ? i + 1 : 0);
+    }
+    for (uint32_t i = 0; i < out->send_count; i++) {
+        digest(w, (uint64_t)out->sends[i].message.kind << 32 | out->sends[i].to);
+        digest(w, out->sends[i].message.step);
+    }
+}
+
 static void feed(world *w, process *p, cl_event event, cl_output *out)
 {
     cl_output here;
@@ -546,8 +568,8 @@ static void feed(world *w, process *p, cl_event event, cl_output *out)
         out = &here;
     }
     cl_step(p->core, &event, out);
-    digest(w, (uint64_t)event.kind << 32 | id_of(w, p) << 16 | out->record << 4 | out->hold << 3 | out->discard << 2 |
-                  out->complete << 1 | out->committed);
+    digest(w, (uint64_t)event.kind << 32 | (uint64_t)id_of(w, p));
+    digest_output(w, out);
     if (!w->options->blind && !cl_check(p->core, &broken)) {
         fail(w, SIM_INVARIANT, "%s (process %u, event %d)", broken, id_of(w, p), (int)event.kind);
     }
@@ -556,9 +578,10 @@ static void feed(world *w, process *p, cl_event event, cl_output *out)
 
 /* --- the jobs --------------------------------------------------------------------------------------------- */
 
-static bool is_bank(const world *w)
+/* The job of p handles messages as they come: from the beginning, or when its loop is over. */
+static bool serves(const world *w, const process *p)
 {
-    return w->job == SIM_BANK || w->job == SIM_BANK_CALLS;
+    return w->job == SIM_BANK || w->job == SIM_BANK_CALLS || (w->job == SIM_PHASES && p->iteration == w->iterations);
 }
 
 static void send_note(world *w, process *p, uint32_t to, note_kind kind, int64_t amount)
@@ -614,7 +637,7 @@ static uint64_t label_of(const world *w, const process *p)
 {
     uint32_t self = id_of(w, p);
 
-    return w->has_step[self] ? (p->iteration + w->offset[self]) * w->stride + 3 : CL_NO_STEP;
+    return w->has_step[self] && !serves(w, p) ? (p->iteration + w->offset[self]) * w->stride + 3 : CL_NO_STEP;
 }
 
 static void leave_point(world *w, process *p)
@@ -632,7 +655,7 @@ static void come_to_point(world *w, process *p, bool soon)
 {
     p->state = AT_POINT;
     p->label = label_of(w, p);
-    soon = soon && !(p->lingering = !is_bank(w) && w->lingers && one_in(w, 2));
+    soon = soon && !(p->lingering = !serves(w, p) && w->lingers && one_in(w, 2));
     if (p->lingering) {
         plan(w, w->now + delay(w, p->pace * (one_in(w, 4) ? 30 : 1)), (happening){.kind = WAKE, .to = id_of(w, p)});
     }
@@ -676,7 +699,7 @@ static void wake(world *w, process *p)
         p->started = true;
         return;
     }
-    if (!is_bank(w)) {
+    if (!serves(w, p)) {
         p->state = RECEIVING;
         p->expected = 0;
         for (uint32_t i = 0; i < w->count; i++) {
@@ -719,7 +742,7 @@ static void receive(world *w, process *p)
             continue;
         }
         while (p->mailbox[i].count > 0 && (p->expected >> i & 1U)) {
-            if (consume(w, p, i) == NOTE_ANSWER || !is_bank(w)) {
+            if (consume(w, p, i) == NOTE_ANSWER || !serves(w, p)) {
                 p->expected &= ~(1U << i);
             }
         }
@@ -770,7 +793,7 @@ static bool go_on(world *w, process *p)
     if (cl_must_stay(p->core) || p->lingering) {
         return false;
     }
-    if (is_bank(w)) {
+    if (serves(w, p)) {
         from = next_mail(p, w->count);
         if (from == NOBODY && p->due == 0) {
             return false;
@@ -799,10 +822,10 @@ static void advance(world *w, process *p)
             if (!p->started) {
                 return;
             }
-            if (is_bank(w) ? w->now >= p->stop : p->iteration == w->iterations) {
+            if (serves(w, p) ? w->now >= p->stop : p->iteration == w->iterations) {
                 finish_job(w, p);
             } else {
-                come_to_point(w, p, !is_bank(w) || p->due > 0 || next_mail(p, w->count) != NOBODY);
+                come_to_point(w, p, !serves(w, p) || p->due > 0 || next_mail(p, w->count) != NOBODY);
             }
             break;
         case AT_POINT:
@@ -857,11 +880,12 @@ static void draw_topology(world *w)
 
 static void draw_job(world *w)
 {
-    bool fair;
+    bool fair, is_bank;
 
     w->job = w->options->job >= 0 ? (sim_job)w->options->job : (sim_job)below(w, SIM_JOBS);
     w->count = w->options->count != 0 ? w->options->count : 1 + (uint32_t)below(w, MAX);
     fair = sim_job_is_fair(w->job);
+    is_bank = w->job == SIM_BANK || w->job == SIM_BANK_CALLS;
     w->coordinator = (uint32_t)below(w, w->count);
     w->first_attempt = below(w, 3);
     w->stride = one_in(w, 3) ? 10 : 1;
@@ -878,7 +902,7 @@ static void draw_job(world *w)
     }
     draw_topology(w);
     for (uint32_t i = 0; i < w->count; i++) {
-        w->has_step[i] = !is_bank(w) && w->job != SIM_NAIVE && (w->job != SIM_MIXED || one_in(w, 2));
+        w->has_step[i] = !is_bank && w->job != SIM_NAIVE && (w->job != SIM_MIXED || one_in(w, 2));
         w->offset[i] = w->job == SIM_SHIFTED ? below(w, 4) : 0;
     }
     w->result->calm = fair && w->part_failures == 0 && w->commit_failures == 0 && !w->leaves_early;
@@ -886,6 +910,7 @@ static void draw_job(world *w)
 
 static void draw_processes(world *w)
 {
+    bool is_bank = w->job == SIM_BANK || w->job == SIM_BANK_CALLS;
     uint64_t degree = 0;
     uint64_t pace = scale(w, 2 * MICROSECOND, MILLISECOND);
 
@@ -913,7 +938,7 @@ static void draw_processes(world *w)
     }
     w->iterations = 8 + 3000 / (degree + 8);
     w->horizon = pace * 30;
-    for (uint32_t i = 0; is_bank(w) && i < w->count; i++) {
+    for (uint32_t i = 0; (is_bank || w->job == SIM_PHASES) && i < w->count; i++) {
         uint64_t transfers = 4 + below(w, 800 / w->count);
 
         for (uint64_t k = 0; k < transfers; k++) {
@@ -944,7 +969,7 @@ static void draw_wishes(world *w)
         }
     }
     w->patience = 150 * slowest + 100 * w->disk;
-    if (!is_bank(w)) {
+    if (w->job != SIM_BANK && w->job != SIM_BANK_CALLS) {
         span = slowest * w->iterations;
     }
     if (one_in(w, 4)) {
@@ -1057,7 +1082,7 @@ static void check_process_end(world *w, process *p)
     if (cl_attempt(p->core) != 0 || !cl_idle(p->core)) {
         fail(w, SIM_STUCK, "%u is still at attempt %llu, or wishes one", self, (unsigned long long)cl_attempt(p->core));
     }
-    if (p->state != DONE && !(is_bank(w) && p->state == AT_POINT)) {
+    if (p->state != DONE && !(serves(w, p) && p->state == AT_POINT)) {
         fail(w, SIM_STUCK, "the job of %u never ends (iteration %llu)", self, (unsigned long long)p->iteration);
     }
     for (uint32_t i = 0; i < w->count; i++) {
@@ -1197,7 +1222,8 @@ const char *sim_property_text(sim_property property)
 
 const char *sim_job_text(sim_job job)
 {
-    static const char *const texts[] = {"loop", "loop-any", "bank", "naive", "shifted", "mixed", "bank-calls"};
+    static const char *const texts[] = {"loop",    "loop-any", "bank",       "naive",
+                                        "shifted", "mixed",    "bank-calls", "phases"};
 
     return texts[job];
 }

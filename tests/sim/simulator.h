@@ -8,7 +8,8 @@
  * Properties, checked as the run goes (names as in sim_property_text):
  *   invariant   cl_check holds after every event
  *   fifo        the job consumes every channel in order, nothing lost, nothing twice, also what was held
- *   shell       outputs make sense: recorded at a safe point only, once an attempt; one end each; commit asked for once
+ *   shell       outputs make sense: recorded at a safe point only, once an attempt; one end each; commit asked for once;
+ *               one leader an attempt
  *   cut         no message received in a committed cut that was not sent in it
  *   channel     a channel's recorded state is exactly what was sent before and not consumed before the cut, in order
  *   clock       the recording events of a committed cut are pairwise concurrent (vector clocks)
@@ -37,6 +38,7 @@ typedef enum sim_job {
     SIM_SHIFTED,    /* the loop, but the steps of the processes are out of line          */
     SIM_MIXED,      /* the loop, some processes with steps and some without              */
     SIM_BANK_CALLS, /* the bank, with handlers that wait for an answer                   */
+    SIM_PHASES,     /* the loop, and when it is over the bank                            */
     SIM_JOBS
 } sim_job;
 

@@ -18,7 +18,7 @@ static const char usage[] = "usage: test_snapshot [options]\n"
                             "  --twice      run each seed twice: both runs must be the same\n"
                             "  --verbose    write every event to stderr\n"
                             "  --count N    processes, 1 to 8 (drawn)\n"
-                            "  --job NAME   loop, loop-any, bank, naive, shifted, mixed or bank-calls (drawn)\n"
+                            "  --job NAME   loop, loop-any, bank, naive, shifted, mixed, bank-calls or phases (drawn)\n"
                             "  --calm       no failures, nobody leaves early\n"
                             "  --blind      do not look at the core's own invariants\n";
 
