@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Join the job. Collective; call once, before anything else of Cairn and instead of MPI_Init
- * (a job may also have called MPI_Init_thread itself, with MPI_THREAD_SERIALIZED or more).
+/* Join the job. Collective; call once, before anything else of Cairn and instead of MPI_Init. A job that also calls MPI itself
+ * begins MPI before this, with MPI_THREAD_MULTIPLE, since a thread of Cairn's calls MPI as well; then it also ends MPI.
  *
  * Reads what `cairn run` put in the environment (CAIRN_DIR and others, see README); without it the
  * job runs without snapshots. On error *out is NULL and the reason is on stderr. */

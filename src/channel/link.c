@@ -69,8 +69,10 @@ static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, cairn_er
     } else if (MPI_Query_thread(&provided) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "MPI_Query_thread failed");
     }
-    if (provided < MPI_THREAD_SERIALIZED) {
-        return cairn_fail(error, CAIRN_E_MPI, "this MPI gives no MPI_THREAD_SERIALIZED");
+    if (provided < (initialized ? MPI_THREAD_MULTIPLE : MPI_THREAD_SERIALIZED)) {
+        return cairn_fail(error, CAIRN_E_MPI,
+                          initialized ? "a job that begins MPI itself must ask for MPI_THREAD_MULTIPLE"
+                                      : "this MPI gives no MPI_THREAD_SERIALIZED");
     }
     if (MPI_Comm_dup(MPI_COMM_WORLD, &link->comm) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "MPI_Comm_dup failed");

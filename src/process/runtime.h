@@ -206,7 +206,7 @@ struct cairn_process {
     uint32_t failures;  /* attempts in a row that could not be written   */
     double cost;       /* seconds that the last snapshot took from the job, measured */
     bool stop_wished;  /* SIGUSR2 */
-    uint64_t stop_from; /* the first attempt that counts as the last snapshot */
+    double stop_wished_at; /* what is recorded later is the last snapshot */
     bool stop_begun;
     kill_order *kills;
     size_t kill_count;
@@ -280,6 +280,7 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
 void cairn_consumed(cairn_process *p, uint32_t from, uint32_t stream, uint64_t lamport, const uint64_t *vector);
 /* The next whole message of the job's stream, taken in turn from all channels; NULL: none. */
 node *cairn_take_any(cairn_process *p);
+bool cairn_has_message(cairn_process *p);
 /* Something is held that the job may be waiting for: CAIRN_ANY or one channel. */
 bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream);
 

@@ -36,18 +36,6 @@ cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
     return status;
 }
 
-/* A message for the handler, or NULL when there is none now. At a safe point. */
-static node *next_for_serve(cairn_process *p)
-{
-    node *n = cairn_take_any(p);
-
-    if (n == NULL) {
-        cairn_drive(p);
-        n = cairn_take_any(p);
-    }
-    return n;
-}
-
 static cairn_next run_message(cairn_process *p, const cairn_handlers *h, void *context, node *n, cairn_status *status)
 {
     cairn_message m = {.from = n->from, .tag = n->tag, .bytes = n->bytes, .lamport = n->lamport,
@@ -82,11 +70,19 @@ static void serve_safepoint(cairn_process *p)
     }
 }
 
-static void serve_depart(cairn_process *p)
+/* The core may want the process to stay: it has pledged to record here (a job that goes on from steps to serving). */
+static cairn_status serve_depart(cairn_process *p)
 {
-    if (p->at_safepoint) {
+    waiting w = {0};
+    cairn_status status = CAIRN_OK;
+
+    while (p->at_safepoint && cl_must_stay(p->core) && status == CAIRN_OK) {
+        status = cairn_pause(p, &w);
+    }
+    if (p->at_safepoint && status == CAIRN_OK) {
         cairn_depart(p);
     }
+    return status;
 }
 
 /* One round: CAIRN_E_AGAIN to go on. */
@@ -97,15 +93,19 @@ static cairn_status serve_round(cairn_process *p, const cairn_handlers *h, void 
     node *n;
 
     serve_safepoint(p);
-    n = next_for_serve(p);
-    if (n == NULL) {
-        serve_safepoint(p); /* with a message taken and not handled yet this is no safe point: it would be in no cut */
+    if (p->active || !cairn_has_message(p) || atomic_load_explicit(&p->tick, memory_order_relaxed)) {
+        cairn_drive(p);
+        serve_safepoint(p);
     }
-    if (n == NULL && *idle) {
+    if (*idle && !cairn_has_message(p)) {
         status = cairn_pause(p, w);
         return status == CAIRN_OK ? CAIRN_E_AGAIN : status;
     }
-    serve_depart(p);
+    status = serve_depart(p);
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    n = cairn_take_any(p); /* from here to the end of the handler this is no safe point: the message is in no cut */
     p->activity++;
     *w = (waiting){0};
     next = n != NULL ? run_message(p, h, context, n, &status) : run_idle(p, h, context, &status);
@@ -136,7 +136,9 @@ cairn_status cairn_serve(cairn_process *p, const cairn_handlers *handlers, void 
             status = serve_round(p, handlers, context, &w, &idle);
         }
     }
-    p->at_safepoint = false;
+    if (p->at_safepoint && !cl_must_stay(p->core)) {
+        cairn_depart(p);
+    }
     if (status == CAIRN_E_TIMEOUT) {
         return cairn_say(p, status, "cairn_serve: no message from any process within %.3g s", p->deadline);
     }

@@ -586,6 +586,8 @@ cairn_status cairn_pass_safepoint(cairn_process *p, uint64_t step)
     }
     if (status == CAIRN_OK || status == CAIRN_E_STOPPED) {
         cairn_depart(p);
+    } else {
+        p->fatal = status; /* the core still waits here: nothing that follows could be right */
     }
     p->at_safepoint = false;
     return status;

@@ -211,10 +211,10 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
         p->not_before = now + pause;
     }
     if (!committed) {
-        p->stop_begun = p->stop_begun && !failed; /* try the last snapshot again after the pause */
+        p->stop_begun = false; /* a last snapshot is tried again */
         return;
     }
-    if (p->stop_begun && attempt >= p->stop_from) {
+    if (p->stop_begun && p->recorded_at >= p->stop_wished_at) {
         cairn_send_control(p, CL_ALL, CONTROL_STOP, attempt);
         p->stopped = true;
     }
@@ -246,9 +246,9 @@ static void coordinate(cairn_process *p, double now)
         return;
     }
     if (p->stop_wished && !p->stop_begun) {
-        /* An attempt under way was begun before the wish: the one after it is the last. */
+        /* Merged into an attempt that is not recorded yet, or the one after. */
         p->stop_begun = true;
-        p->stop_from = cl_latest(p->core) + 1;
+        p->stop_wished_at = now;
         initiate(p);
     } else if (!p->stop_wished && cairn_period(p) >= 0.0 && now >= p->next_snapshot && cl_attempt(p->core) == 0 &&
                !p->active) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HELD_ANY_SECONDS 0.005 /* a receive from anybody may be waiting for somebody else's message */
 #define POOLED_BYTES 512 /* payload and vector of a node from the pool */
 
 /* ---------------------------------------------------------------- nodes and queues */
@@ -301,6 +302,11 @@ node *cairn_take_any(cairn_process *p)
     return n;
 }
 
+bool cairn_has_message(cairn_process *p)
+{
+    return first_message(p, 0, CAIRN_ANY) != NULL;
+}
+
 bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream)
 {
     uint32_t first = from == CAIRN_ANY ? 0 : from;
@@ -373,7 +379,10 @@ static cairn_status complain(cairn_process *p, cairn_status status, uint32_t fro
 /* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a moment. */
 static void unblock_held(cairn_process *p, uint32_t from, uint32_t stream, const waiting *w)
 {
-    if (p->active && !p->at_safepoint && (from != CAIRN_ANY || w->since > 0.0) && cairn_holds(p, from, stream)) {
+    if (!p->active || p->at_safepoint || !cairn_holds(p, from, stream)) {
+        return;
+    }
+    if (from != CAIRN_ANY || (w->since > 0.0 && cairn_now() - w->since > HELD_ANY_SECONDS)) {
         cairn_core_event(p, CL_HELD_WAIT, 0);
     }
 }
