@@ -490,6 +490,49 @@ static void commit_and_next_record_never_share_a_step(void)
     CU_ASSERT(did_record(9, CL_NO_STEP) && got.send_markers);
 }
 
+static void one_process_alone_begins_a_waiting_wish_at_its_next_event(void)
+{
+    begin_process(1, 0, 0);
+    arrive(CL_NO_STEP);
+    initiate();
+    initiate(); /* waits */
+    durable(8);
+    step((cl_event){.kind = CL_COMMIT_DURABLE, .attempt = 8});
+    CU_ASSERT(got.committed && got.attempt == 8 && !got.record && !cl_idle(p));
+    leave();
+    CU_ASSERT(is_quiet());
+    arrive(CL_NO_STEP);
+    CU_ASSERT(did_record(9, CL_NO_STEP) && got.complete);
+}
+
+static void no_record_in_the_step_of_a_message(void)
+{
+    begin_process(2, 1, 0);
+    arrive(CL_NO_STEP);
+    hear(0, CL_MSG_MARKER, 8, CL_NO_STEP);
+    initiate();
+    durable(8);
+    hear(0, CL_MSG_COMMITTED, 8, CL_NO_STEP);
+    CU_ASSERT(got.committed && cl_attempt(p) == 9); /* due, but not in this step */
+    data(0);                                        /* neither before the record nor after it */
+    CU_ASSERT(is_quiet());
+    hear(0, CL_MSG_PROGRESS, 9, CL_NO_STEP);
+    CU_ASSERT(did_record(9, CL_NO_STEP));
+}
+
+static void event_style_process_pledges_and_stays_at_its_next_safe_point(void)
+{
+    begin_process(2, 1, 0);
+    arrive(3);
+    hear(0, CL_MSG_QUERY, 8, CL_NO_STEP); /* it counts steps yet */
+    leave();
+    arrive(CL_NO_STEP); /* and now handles messages */
+    hear(0, CL_MSG_AT, 8, 5);
+    CU_ASSERT(sent_only(0, CL_MSG_ACCEPT, 8, 5) && cl_must_stay(p));
+    hear(0, CL_MSG_GO, 8, 5);
+    CU_ASSERT(did_record(8, 5));
+}
+
 /* --- overlapping attempts and stale messages ------------------------------------------------------------- */
 
 static void later_marker_supersedes(void)
@@ -783,6 +826,9 @@ UNIT_MAIN(
     {"wish before the first safe point", wish_before_the_first_safe_point_waits_for_it},
     {"wish merged or kept", wish_is_merged_before_and_kept_after_the_record},
     {"commit and next record", commit_and_next_record_never_share_a_step},
+    {"one process alone, a waiting wish", one_process_alone_begins_a_waiting_wish_at_its_next_event},
+    {"no record in the step of a message", no_record_in_the_step_of_a_message},
+    {"event style process pledges", event_style_process_pledges_and_stays_at_its_next_safe_point},
     {"later marker supersedes", later_marker_supersedes},
     {"held belongs to the new cut", held_messages_of_the_old_attempt_belong_to_the_new_cut},
     {"later query supersedes", later_query_supersedes}, {"late end", late_end_of_a_superseded_attempt_is_still_told},
