@@ -271,6 +271,47 @@ static void passed_names_a_later_step_and_old_answers_do_not_count(void)
     CU_ASSERT(sent_only(CL_ALL, CL_MSG_GO, 8, 22));
 }
 
+/* Place the cut of attempt `number` for two processes at step `at`; the follower has passed `passed` first, if not 0.
+ * Then abandon it. The S is that of the last round. */
+static uint64_t placed(uint64_t number, uint64_t at, uint64_t passed)
+{
+    uint64_t named;
+
+    initiate();
+    hear(1, CL_MSG_PROGRESS, number, at);
+    named = got.sends[0].message.step;
+    if (passed != 0) {
+        hear(1, CL_MSG_PASSED, number, passed);
+        named = got.sends[0].message.step;
+    }
+    hear(1, CL_MSG_ACCEPT, number, named);
+    CU_ASSERT(sent_only(CL_ALL, CL_MSG_GO, number, named));
+    hear_abandon(1, number, CL_REASON_FAILED);
+    return named;
+}
+
+static void lead_doubles_when_passed_and_shrinks_again(void)
+{
+    uint64_t number = 8;
+    uint64_t lead = 16;
+
+    begin_process(2, 0, 0);
+    arrive(10);
+    CU_ASSERT_EQUAL(placed(number++, 10, 0), 11);
+    CU_ASSERT_EQUAL(placed(number++, 10, 20), 22);
+    CU_ASSERT_EQUAL(placed(number++, 10, 20), 22); /* 1 again in between */
+    for (uint64_t i = 0; i < 40; i++) {
+        CU_ASSERT(placed(number++, 10, 100) > 100);
+    }
+    for (uint64_t i = 0; i < 40; i++) {
+        uint64_t now = placed(number++, 10, 0) - 10;
+
+        CU_ASSERT(i == 0 || now < lead || (now == 1 && lead == 1));
+        lead = now;
+    }
+    CU_ASSERT_EQUAL(lead, 1);
+}
+
 static void follower_pledges_stalls_and_records_on_go(void)
 {
     begin_process(2, 1, 0);
@@ -816,6 +857,7 @@ UNIT_MAIN(
     {"initiator asks, names, says go", initiator_asks_names_a_step_and_says_go},
     {"initiator counts itself", initiator_counts_its_own_progress},
     {"passed", passed_names_a_later_step_and_old_answers_do_not_count},
+    {"lead", lead_doubles_when_passed_and_shrinks_again},
     {"follower pledges, stalls, records", follower_pledges_stalls_and_records_on_go},
     {"progress", progress_says_the_lowest_step_not_passed},
     {"follower that has passed", follower_that_has_passed_says_so}, {"steps with gaps", steps_may_have_gaps},
