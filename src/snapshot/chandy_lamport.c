@@ -394,7 +394,7 @@ static void check_answers(cl *core, cl_output *out)
     } else if (core->phase == PLACING && all) {
         core->phase = GOING;
         core->leader = NOBODY;
-        core->lead -= core->lead > 1;
+        core->lead -= core->lead > 1 ? (core->lead + 7) / 8 : 0; /* steps may have become slower */
         tell(core, out, CL_ALL, CL_MSG_GO, core->step);
     }
 }

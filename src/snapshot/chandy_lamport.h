@@ -104,7 +104,7 @@ typedef struct cl_output {
     bool complete;
     /* Coordinator: all parts of `attempt` are durable: write the commit record, then COMMIT_DURABLE (or FAILED). */
     bool commit;
-    /* `attempt` is committed everywhere: say so, note it for pruning. */
+    /* `attempt` is committed everywhere: say so, note it for pruning. It may be one that ended here as SUPERSEDED. */
     bool committed;
     uint64_t attempt;
     uint64_t cut_step;
@@ -125,9 +125,10 @@ cl *cl_init(void *memory, uint32_t count, uint32_t self, uint32_t coordinator, c
  * PART_DURABLE) change nothing and give an empty output; protocol messages are never trusted to be current. */
 void cl_step(cl *core, const cl_event *event, cl_output *out);
 
-/* The job may not leave the safe point that it is at. */
+/* The job may not leave the safe point that it is at; in event style: may not run the next handler. */
 bool cl_must_stay(const cl *core);
-/* No attempt is under way and none is wished for: safe points and messages need not be told, apart from the step (cl_passed). */
+/* No attempt is under way and none is wished for: safe points and messages need not be told, apart from the step (cl_passed).
+ * Who is going to wait at a safe point tells it all the same, before the next event: it may have to record there. */
 bool cl_idle(const cl *core);
 /* Short for CL_SAFEPOINT and CL_LEAVE at `step` while cl_idle. */
 void cl_passed(cl *core, uint64_t step);

@@ -2,8 +2,8 @@
 # Put each bug of mutants.txt into a copy of the snapshot core and let the simulator find it.
 #
 # usage: mutants.sh COMPILER SOURCE_DIR SIMULATOR_LIBRARY WORK_DIR SEEDS [FLAGS ...]
-# Prints a table; exits 1 when a bug is not found within SEEDS seeds, or when its text does not fit the source any more. "blind": found
-# as well when the simulator does not look at the core's own invariants, only at what comes of it.
+# Prints a table; exits 1 when a bug is not found within SEEDS seeds, or when its text does not fit the source any more.
+# "blind": found as well when the simulator does not look at the core's own invariants, only at what comes of it.
 set -eu
 compiler=$1 source=$2 library=$3 work=$4 seeds=$5
 shift 5

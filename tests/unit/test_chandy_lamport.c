@@ -271,6 +271,47 @@ static void passed_names_a_later_step_and_old_answers_do_not_count(void)
     CU_ASSERT(sent_only(CL_ALL, CL_MSG_GO, 8, 22));
 }
 
+/* Place the cut of attempt `number` for two processes at step `at`; the follower has passed `passed` first, if not 0.
+ * Then abandon it. The S is that of the last round. */
+static uint64_t placed(uint64_t number, uint64_t at, uint64_t passed)
+{
+    uint64_t named;
+
+    initiate();
+    hear(1, CL_MSG_PROGRESS, number, at);
+    named = got.sends[0].message.step;
+    if (passed != 0) {
+        hear(1, CL_MSG_PASSED, number, passed);
+        named = got.sends[0].message.step;
+    }
+    hear(1, CL_MSG_ACCEPT, number, named);
+    CU_ASSERT(sent_only(CL_ALL, CL_MSG_GO, number, named));
+    hear_abandon(1, number, CL_REASON_FAILED);
+    return named;
+}
+
+static void lead_doubles_when_passed_and_shrinks_again(void)
+{
+    uint64_t number = 8;
+    uint64_t lead = 16;
+
+    begin_process(2, 0, 0);
+    arrive(10);
+    CU_ASSERT_EQUAL(placed(number++, 10, 0), 11);
+    CU_ASSERT_EQUAL(placed(number++, 10, 20), 22);
+    CU_ASSERT_EQUAL(placed(number++, 10, 20), 22); /* 1 again in between */
+    for (uint64_t i = 0; i < 40; i++) {
+        CU_ASSERT(placed(number++, 10, 100) > 100);
+    }
+    for (uint64_t i = 0; i < 40; i++) {
+        uint64_t now = placed(number++, 10, 0) - 10;
+
+        CU_ASSERT(i == 0 || now < lead || (now == 1 && lead == 1));
+        lead = now;
+    }
+    CU_ASSERT_EQUAL(lead, 1);
+}
+
 static void follower_pledges_stalls_and_records_on_go(void)
 {
     begin_process(2, 1, 0);
@@ -488,6 +529,49 @@ static void commit_and_next_record_never_share_a_step(void)
     CU_ASSERT(sent_only(CL_ALL, CL_MSG_QUERY, 9, CL_NO_STEP));
     hear(0, CL_MSG_PROGRESS, 9, CL_NO_STEP);
     CU_ASSERT(did_record(9, CL_NO_STEP) && got.send_markers);
+}
+
+static void one_process_alone_begins_a_waiting_wish_at_its_next_event(void)
+{
+    begin_process(1, 0, 0);
+    arrive(CL_NO_STEP);
+    initiate();
+    initiate(); /* waits */
+    durable(8);
+    step((cl_event){.kind = CL_COMMIT_DURABLE, .attempt = 8});
+    CU_ASSERT(got.committed && got.attempt == 8 && !got.record && !cl_idle(p));
+    leave();
+    CU_ASSERT(is_quiet());
+    arrive(CL_NO_STEP);
+    CU_ASSERT(did_record(9, CL_NO_STEP) && got.complete);
+}
+
+static void no_record_in_the_step_of_a_message(void)
+{
+    begin_process(2, 1, 0);
+    arrive(CL_NO_STEP);
+    hear(0, CL_MSG_MARKER, 8, CL_NO_STEP);
+    initiate();
+    durable(8);
+    hear(0, CL_MSG_COMMITTED, 8, CL_NO_STEP);
+    CU_ASSERT(got.committed && cl_attempt(p) == 9); /* due, but not in this step */
+    data(0);                                        /* neither before the record nor after it */
+    CU_ASSERT(is_quiet());
+    hear(0, CL_MSG_PROGRESS, 9, CL_NO_STEP);
+    CU_ASSERT(did_record(9, CL_NO_STEP));
+}
+
+static void event_style_process_pledges_and_stays_at_its_next_safe_point(void)
+{
+    begin_process(2, 1, 0);
+    arrive(3);
+    hear(0, CL_MSG_QUERY, 8, CL_NO_STEP); /* it counts steps yet */
+    leave();
+    arrive(CL_NO_STEP); /* and now handles messages */
+    hear(0, CL_MSG_AT, 8, 5);
+    CU_ASSERT(sent_only(0, CL_MSG_ACCEPT, 8, 5) && cl_must_stay(p));
+    hear(0, CL_MSG_GO, 8, 5);
+    CU_ASSERT(did_record(8, 5));
 }
 
 /* --- overlapping attempts and stale messages ------------------------------------------------------------- */
@@ -773,6 +857,7 @@ UNIT_MAIN(
     {"initiator asks, names, says go", initiator_asks_names_a_step_and_says_go},
     {"initiator counts itself", initiator_counts_its_own_progress},
     {"passed", passed_names_a_later_step_and_old_answers_do_not_count},
+    {"lead", lead_doubles_when_passed_and_shrinks_again},
     {"follower pledges, stalls, records", follower_pledges_stalls_and_records_on_go},
     {"progress", progress_says_the_lowest_step_not_passed},
     {"follower that has passed", follower_that_has_passed_says_so}, {"steps with gaps", steps_may_have_gaps},
@@ -783,6 +868,9 @@ UNIT_MAIN(
     {"wish before the first safe point", wish_before_the_first_safe_point_waits_for_it},
     {"wish merged or kept", wish_is_merged_before_and_kept_after_the_record},
     {"commit and next record", commit_and_next_record_never_share_a_step},
+    {"one process alone, a waiting wish", one_process_alone_begins_a_waiting_wish_at_its_next_event},
+    {"no record in the step of a message", no_record_in_the_step_of_a_message},
+    {"event style process pledges", event_style_process_pledges_and_stays_at_its_next_safe_point},
     {"later marker supersedes", later_marker_supersedes},
     {"held belongs to the new cut", held_messages_of_the_old_attempt_belong_to_the_new_cut},
     {"later query supersedes", later_query_supersedes}, {"late end", late_end_of_a_superseded_attempt_is_still_told},

@@ -1,0 +1,186 @@
+/* Random numbers, the event queue, and saying what happens; see simulator.h. */
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- random numbers (splitmix64) --------------------------------------------------------------------------- */
+
+uint64_t sim_draw(world *w)
+{
+    uint64_t z = (w->random += 0x9e3779b97f4a7c15U);
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+uint64_t sim_below(world *w, uint64_t bound)
+{
+    return sim_draw(w) % bound;
+}
+
+bool sim_one_in(world *w, uint64_t n)
+{
+    return n != 0 && sim_below(w, n) == 0;
+}
+
+/* Between low and high, every power of two about as likely. */
+uint64_t sim_scale(world *w, uint64_t low, uint64_t high)
+{
+    uint64_t value = low;
+
+    while (value < high && !sim_one_in(w, 5)) {
+        value *= 2;
+    }
+    return value + sim_below(w, value + 1);
+}
+
+/* Around `typical`, sometimes much more. */
+uint64_t sim_delay(world *w, uint64_t typical)
+{
+    uint64_t value = typical / 2 + sim_below(w, typical + 1);
+
+    if (sim_one_in(w, 50)) {
+        value += typical * sim_below(w, 30);
+    }
+    return value + 1;
+}
+
+/* --- the event queue ------------------------------------------------------------------------------------- */
+
+static bool is_before(const happening *a, const happening *b)
+{
+    return a->time != b->time ? a->time < b->time : a->order < b->order;
+}
+
+void *sim_grow(void *items, size_t *room, size_t needed, size_t bytes)
+{
+    if (needed > *room) {
+        *room = needed * 2 + 16;
+        items = realloc(items, *room * bytes);
+        if (items == NULL) {
+            abort();
+        }
+    }
+    return items;
+}
+
+void sim_plan(world *w, uint64_t time, happening what)
+{
+    size_t i = w->heap_count;
+
+    what.time = time;
+    what.order = w->order++;
+    w->heap = sim_grow(w->heap, &w->heap_room, w->heap_count + 1, sizeof *w->heap);
+    w->heap_count++;
+    for (; i > 0 && is_before(&what, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) {
+        w->heap[i] = w->heap[(i - 1) / 2];
+    }
+    w->heap[i] = what;
+}
+
+happening sim_take_next(world *w)
+{
+    happening first = w->heap[0];
+    happening last = w->heap[--w->heap_count];
+    size_t i = 0;
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+
+        if (child + 1 < w->heap_count && is_before(&w->heap[child + 1], &w->heap[child])) {
+            child++;
+        }
+        if (child >= w->heap_count || is_before(&last, &w->heap[child])) {
+            break;
+        }
+        w->heap[i] = w->heap[child];
+        i = child;
+    }
+    w->heap[i] = last;
+    return first;
+}
+
+void sim_push(queue *q, uint64_t item)
+{
+    if (q->first > 64 && q->first * 2 > q->first + q->count) {
+        memmove(q->items, q->items + q->first, q->count * sizeof *q->items);
+        q->first = 0;
+    }
+    q->items = sim_grow(q->items, &q->room, q->first + q->count + 1, sizeof *q->items);
+    q->items[q->first + q->count++] = item;
+}
+
+uint64_t sim_pop(queue *q)
+{
+    q->count--;
+    return q->items[q->first++];
+}
+
+/* --- saying what happens ---------------------------------------------------------------------------------- */
+
+uint32_t sim_id_of(const world *w, const process *p)
+{
+    return (uint32_t)(p - w->processes);
+}
+
+void sim_fail(world *w, sim_property property, const char *format, ...)
+{
+    va_list arguments;
+
+    if (w->result->broken == SIM_OK) {
+        w->result->broken = property;
+        va_start(arguments, format);
+        vsnprintf(w->result->detail, sizeof w->result->detail, format, arguments);
+        va_end(arguments);
+    }
+}
+
+void sim_say(world *w, const process *p, const char *format, ...)
+{
+    va_list arguments;
+
+    if (w->options->trace != NULL) {
+        fprintf(w->options->trace, "%12.3f us  %u  ", (double)w->now / 1000, sim_id_of(w, p));
+        va_start(arguments, format);
+        vfprintf(w->options->trace, format, arguments);
+        va_end(arguments);
+        fputc('\n', w->options->trace);
+    }
+}
+
+void sim_digest(world *w, uint64_t value)
+{
+    w->result->digest = (w->result->digest ^ value) * 0x100000001b3U;
+    w->result->digest ^= w->result->digest >> 29;
+}
+
+const char *sim_message_text(uint32_t kind)
+{
+    static const char *const texts[] = {"MARKER", "QUERY", "PROGRESS", "AT",        "ACCEPT",
+                                        "PASSED", "GO",    "PART",     "COMMITTED", "ABANDON"};
+
+    return kind < sizeof texts / sizeof texts[0] ? texts[kind] : "?";
+}
+
+attempt *sim_attempt_of(world *w, uint64_t number)
+{
+    size_t index = (size_t)(number - w->first_attempt);
+
+    if (number <= w->first_attempt || index > 100000) {
+        sim_fail(w, SIM_SHELL, "attempt %llu does not exist", (unsigned long long)number);
+        index = 1;
+    }
+    if (index >= w->attempt_room) {
+        size_t old = w->attempt_room;
+
+        w->attempts = sim_grow(w->attempts, &w->attempt_room, index + 1, sizeof *w->attempts);
+        memset(w->attempts + old, 0, (w->attempt_room - old) * sizeof *w->attempts);
+    }
+    if (index >= w->attempt_count) {
+        w->attempt_count = index + 1;
+    }
+    return &w->attempts[index];
+}
