@@ -9,6 +9,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* HDF5 1.10 leaks what it read of a damaged file that it then failed to open. Our own leaks are still found. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5\n";
+}
+
 static char folder[PATH_ROOM];
 static char record_path[PATH_ROOM];
 static char part_path[PATH_ROOM];
@@ -357,11 +364,12 @@ static void cook(recipe *from)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    cairn_quiet quiet = cairn_quiet_begin();
+    cairn_quiet quiet;
     uint8_t *file = NULL;
     size_t bytes = 0;
 
     prepare();
+    quiet = cairn_quiet_begin();
     if (size >= 6 && memcmp(data, "recipe", 6) == 0) {
         recipe from = {data + 6, size - 6};
 
