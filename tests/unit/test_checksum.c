@@ -48,7 +48,7 @@ static void digest_fd_is_digest_of_bytes(void)
     (void)snprintf(file, sizeof file, "%s/file", path);
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
         size_t total = lengths[i] + 100;
-        char *data = malloc(total);
+        char *data = malloc(total + 1);
         cairn_digest digest = {0, 0};
         uint64_t bytes = 0;
         int fd;
