@@ -18,8 +18,8 @@ chmod +x "$room/agent"
 export OMPI_MCA_plm_rsh_agent=$room/agent
 printf '# two hosts\nstone slots=2\n\ncairn slots=2\n' >"$room/hosts"
 dir=$room/dir
-job=("$jobs/heat" --size 240 --steps 3000)
-start=("$cairn" run --dir "$dir" --hostfile "$room/hosts" -n 4 --interval 0.2 -- "${job[@]}")
+job=("$jobs/heat" --size 240 --steps 1000)
+start=("$cairn" run --dir "$dir" --hostfile "$room/hosts" -n 4 --interval 0.1 -- "${job[@]}")
 
 # The daemon of mpirun ($1) that has $2 as its host name.
 daemon_of() {
