@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPEN_MAX = 8, SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX, BORDER_BYTES = 512 };
+enum { OPEN_MAX = 8, SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX, BORDER_BYTES = 128 };
 
 typedef struct open_file {
     uint32_t file;

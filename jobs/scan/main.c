@@ -1,0 +1,282 @@
+/* scan: partitioned CSV files, read by all processes, aggregated by groups. The life of the job; the rest is in work.c, state.c, report.c.
+ *
+ * Process 0 makes the plan and sends it to all, so a bad argument or file is found once and said once: then all leave with exit
+ * status 3. The answer is printed after all have been told to stop, right before the job ends: a process that is killed in that last
+ * instant has the answer printed once more by the restart (--output replaces its file whole). */
+#include "scan.h"
+
+#include <getopt.h>
+
+static const char help_text[] =
+    "usage: mpirun -n P scan [OPTIONS] FILES_OR_DIR...     or: cairn run -n P -- scan [OPTIONS] FILES_OR_DIR...\n"
+    "\n"
+    "Reads CSV files with a header row (of a folder: its *.csv, *.tsv and *.txt), divided among all processes, and prints\n"
+    "aggregates by group. The answer is the same, to the last digit, whatever the number of processes, kills and restarts.\n"
+    "\n"
+    "  --group-by COLS      columns, comma between; default: one group of all rows\n"
+    "  --agg LIST           count, count(COL), sum(COL), mean(COL), min(COL), max(COL), comma between; default: count.\n"
+    "                       A column name with a comma or parenthesis is put in double quotes\n"
+    "  --delimiter C        one character, or tab; default: found in the first file, among , ; and tab\n"
+    "  --format F           table (default), csv or json\n"
+    "  --output FILE        write the answer there instead of to standard output\n"
+    "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
+    "                       shared file system\n"
+    "  --block-size BYTES   cut files into blocks of this size, at least 4K (default: a 256th of all bytes, within\n"
+    "                       65536 bytes and 4 MiB)\n"
+    "  --help               this text\n"
+    "\n"
+    "All files must have the same header. An empty value is missing: it is left out and counted. Text where a number is\n"
+    "needed is left out, counted, and named once at the end. Sums of decimals are exact; a mean is the exact one, rounded once.\n"
+    "Standard error gets one closing line: rows, bytes, files, blocks, processes, seconds.\n"
+    "\n"
+    "Exit status: 0; 3 wrong arguments or input that cannot be read as asked; 74 reading or writing failed; 85 stopped\n"
+    "on request; see README.\n";
+
+static char parse_delimiter(job_fault *fault, const char *text)
+{
+    if (strcmp(text, "tab") == 0 || strcmp(text, "\\t") == 0) {
+        return '\t';
+    }
+    if (strlen(text) != 1 || text[0] == '"' || text[0] == '\n' || text[0] == '\r') {
+        job_wrong(fault, "--delimiter %s: must be one character (not a quote or line break), or tab", text);
+    }
+    return text[0];
+}
+
+static cairn_format parse_format(job_fault *fault, const char *text)
+{
+    static const char *const names[] = {"table", "csv", "json"};
+
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (cairn_format)i;
+        }
+    }
+    job_wrong(fault, "--format %s: must be table, csv or json", text);
+    return CAIRN_FORMAT_TABLE;
+}
+
+/* A number with K, M or G. */
+static uint64_t parse_bytes(job_fault *fault, const char *option, const char *text, uint64_t least)
+{
+    char digits[32];
+    size_t length = strlen(text);
+    uint64_t unit = 1;
+
+    if (length > 0 && length < sizeof digits) {
+        const char last = text[length - 1];
+        unit = last == 'K' || last == 'k' ? 1000 : last == 'M' ? 1000000 : last == 'G' ? 1000000000 : 1;
+    }
+    (void)snprintf(digits, sizeof digits, "%.*s", (int)(unit > 1 ? length - 1 : length > 31 ? 31 : length), text);
+    uint64_t value = job_number(fault, option, digits, 1, UINT64_C(1000000000000)) * unit;
+    if (value < least) {
+        job_wrong(fault, "%s %s: must be at least %llu", option, text, (unsigned long long)least);
+    }
+    return value;
+}
+
+/* true: help was asked for. */
+static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"group-by", required_argument, NULL, 'g'},   {"agg", required_argument, NULL, 'a'},
+        {"delimiter", required_argument, NULL, 'd'},  {"format", required_argument, NULL, 'f'},
+        {"output", required_argument, NULL, 'o'},     {"read-rate", required_argument, NULL, 'r'},
+        {"block-size", required_argument, NULL, 'b'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'g':
+            o->group_by = optarg;
+            break;
+        case 'a':
+            o->aggregates = optarg;
+            break;
+        case 'd':
+            o->delimiter = parse_delimiter(fault, optarg);
+            break;
+        case 'f':
+            o->format = parse_format(fault, optarg);
+            break;
+        case 'o':
+            o->output = optarg;
+            break;
+        case 'r':
+            o->read_rate = parse_bytes(fault, "--read-rate", optarg, 1000);
+            break;
+        case 'b':
+            o->block_bytes = parse_bytes(fault, "--block-size", optarg, 4000);
+            break;
+        case 'h':
+            return true;
+        default:
+            job_wrong(fault, "%s: unknown option, or its value is missing; see scan --help", argv[optind - 1]);
+        }
+    }
+    o->paths = argv + optind;
+    o->path_count = (size_t)(argc - optind);
+    if (o->path_count == 0) {
+        job_wrong(fault, "no files or folders were named; see scan --help");
+    }
+    return false;
+}
+
+/* Process 0 makes the plan and checks the query; all get the plan. CAIRN_E_INVALID everywhere when it could not; then process 0 has the error. */
+static cairn_status make_plan(scan *s, cairn_error *error)
+{
+    uint64_t size = 0; /* 0: there is none */
+    cairn_pack pack = {0};
+    cairn_status made = CAIRN_OK;
+
+    if (s->id == 0) {
+        made = cairn_plan_make(&s->plan, s->options.paths, s->options.path_count, s->options.delimiter,
+                               s->options.block_bytes, error);
+        if (made == CAIRN_OK) {
+            made = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
+        }
+        if (made == CAIRN_OK) {
+            cairn_plan_pack(&s->plan, &pack);
+            size = cairn_pack_ok(&pack) ? pack.bytes : 0;
+        }
+    }
+    cairn_status status = cairn_broadcast(s->process, 0, &size, sizeof size);
+    if (status == CAIRN_OK && size > 0 && s->id != 0 && cairn_pack_room(&pack, (size_t)size) == NULL) {
+        status = CAIRN_E_NOMEM;
+    }
+    if (status == CAIRN_OK && size > 0) {
+        status = cairn_broadcast(s->process, 0, pack.data, (size_t)size);
+    }
+    if (status == CAIRN_OK && size > 0 && s->id != 0) {
+        cairn_unpack unpack = {.data = pack.data, .bytes = (size_t)size};
+        status = cairn_plan_unpack(&s->plan, &unpack);
+        if (status == CAIRN_OK) {
+            status = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
+        }
+    }
+    free(pack.data);
+    if (status == CAIRN_OK && size == 0) {
+        s->exit_code = s->id == 0 ? scan_exit_code(made) : CAIRN_EXIT_JOB_USAGE;
+        return CAIRN_E_INVALID;
+    }
+    return status;
+}
+
+/* All processes leave with this code; process 0 says why. */
+static int leave_together(scan *s, const cairn_error *error, int code)
+{
+    if (s->id == 0) {
+        fprintf(stderr, "scan: %s\n", error->text);
+        (void)fflush(stderr);
+    }
+    (void)cairn_finalize(s->process);
+    return code;
+}
+
+static cairn_status prepare(scan *s)
+{
+    cairn_status status = cairn_reader_open(&s->reader, &s->plan, &s->query);
+
+    if (status == CAIRN_OK) {
+        status = cairn_groups_init(&s->groups, s->query.value_count);
+    }
+    if (status == CAIRN_OK && s->id == 0) {
+        status = scan_lead_begin(s);
+    }
+    return status;
+}
+
+static int finish(scan *s, const cairn_restored *restored)
+{
+    cairn_error error = {CAIRN_OK, ""};
+
+    if (s->id == 0 && s->exit_code == CAIRN_EXIT_OK) {
+        cairn_status status = scan_print_answer(s, &error);
+        if (status != CAIRN_OK) {
+            fprintf(stderr, "scan: %s\n", error.text);
+            s->exit_code = scan_exit_code(status);
+        } else {
+            scan_print_summary(s, restored);
+        }
+        (void)fflush(stderr);
+    }
+    (void)cairn_finalize(s->process);
+    return s->exit_code;
+}
+
+static int run(scan *s)
+{
+    cairn_restored restored = {0};
+    cairn_error error = {CAIRN_OK, ""};
+    cairn_status status;
+
+    s->began = scan_now();
+    status = cairn_protect_callbacks(s->process, "scan", scan_save, scan_load, s, CAIRN_REDIVIDE, NULL);
+    if (status == CAIRN_OK) {
+        status = cairn_restore(s->process, &restored);
+    }
+    if (status != CAIRN_OK) {
+        return cairn_leave(s->process, status, NULL);
+    }
+    status = make_plan(s, &error);
+    if (status == CAIRN_E_INVALID) {
+        return leave_together(s, &error, s->exit_code);
+    }
+    if (status == CAIRN_OK) {
+        status = prepare(s);
+    }
+    if (status == CAIRN_OK && restored.restored) {
+        status = scan_resume(s, &restored, &error);
+        if (status == CAIRN_E_MISMATCH) {
+            return leave_together(s, &error, CAIRN_EXIT_JOB_USAGE);
+        }
+    } else if (status == CAIRN_OK && s->id == 0) {
+        status = scan_lead_ready(s);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_serve(s->process, &scan_handlers, s);
+    }
+    if (status != CAIRN_OK) {
+        return cairn_leave(s->process, status, error.text[0] != '\0' ? error.text : NULL);
+    }
+    return finish(s, &restored);
+}
+
+static void clean_up(scan *s)
+{
+    cairn_reader_close(s->reader);
+    cairn_groups_free(&s->groups);
+    cairn_groups_free(&s->lead.total);
+    cairn_plan_free(&s->plan);
+    free(s->lead.share);
+    free(s->lead.held);
+    free(s->lead.asks);
+    free(s->lead.careful);
+    free(s->reads);
+    scan_forget_blobs(s);
+}
+
+int main(int argc, char **argv)
+{
+    scan s = {.exit_code = CAIRN_EXIT_OK};
+    job_fault fault = {""};
+    int code;
+
+    if (parse(&s.options, &fault, argc, argv)) {
+        if (job_speaks()) {
+            fputs(help_text, stdout);
+        }
+        return 0;
+    }
+    if (cairn_init(&s.process, &argc, &argv) != CAIRN_OK) {
+        return CAIRN_EXIT_FAILURE;
+    }
+    s.id = cairn_id(s.process);
+    s.count = cairn_count(s.process);
+    code = fault.text[0] != '\0' ? job_refuse(s.process, "scan", &fault) : run(&s);
+    clean_up(&s);
+    return code;
+}

@@ -1,0 +1,135 @@
+/* What process 0 says: the answer, warnings about the input, the closing line, and now and then how far the read is. */
+#include "scan.h"
+
+#include "base/environment.h"
+
+#include <unistd.h>
+
+enum { PROGRESS_AFTER = 3, PROGRESS_EVERY = 2 };
+
+static void bytes_text(uint64_t bytes, char *text, size_t room)
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+
+    while (value >= 1000 && unit < 4) {
+        value /= 1000;
+        unit++;
+    }
+    (void)snprintf(text, room, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+}
+
+/* To a name beside it first, so that --output never holds half an answer. */
+static cairn_status print_to_file(scan *s, cairn_error *error)
+{
+    char path[4096];
+    cairn_status status;
+    int length = snprintf(path, sizeof path, "%s.part", s->options.output);
+    FILE *out = length < (int)sizeof path ? fopen(path, "w") : NULL;
+
+    if (out == NULL) {
+        return cairn_fail(error, CAIRN_E_IO, "%s: %s", s->options.output, strerror(errno));
+    }
+    status = cairn_answer_print(out, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
+    int saved = errno;
+    if (fclose(out) != 0 && status == CAIRN_OK) {
+        saved = errno;
+        status = CAIRN_E_IO;
+    }
+    if (status == CAIRN_OK && rename(path, s->options.output) != 0) {
+        saved = errno;
+        status = CAIRN_E_IO;
+    }
+    if (status != CAIRN_OK) {
+        (void)unlink(path);
+        return cairn_fail(error, status, "%s: %s", s->options.output, strerror(saved));
+    }
+    return CAIRN_OK;
+}
+
+cairn_status scan_print_answer(scan *s, cairn_error *error)
+{
+    if (s->options.output != NULL) {
+        return print_to_file(s, error);
+    }
+    errno = 0;
+    cairn_status status =
+        cairn_answer_print(stdout, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
+    return status == CAIRN_OK ? status : cairn_fail(error, status, "standard output: %s", strerror(errno));
+}
+
+static void print_note(const scan *s, const cairn_note *note, const char *what)
+{
+    if (note->count == 0 || note->block >= s->plan.block_count) {
+        return;
+    }
+    const cairn_plan_file *file = &s->plan.files[s->plan.blocks[note->block].file];
+    uint64_t row = note->row + 1;
+
+    for (uint32_t i = file->first_block; i < note->block; i++) {
+        row += s->lead.share[i].rows;
+    }
+    fprintf(stderr, "scan: warning: %llu %s; the first: %s: row %llu", (unsigned long long)note->count, what, file->path,
+            (unsigned long long)row);
+    if (note->text[0] != '\0') {
+        fputs(": ", stderr);
+        for (const char *c = note->text; *c != '\0'; c++) {
+            (void)putc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, stderr);
+        }
+    }
+    fputs("\n", stderr);
+}
+
+void scan_print_summary(scan *s, const cairn_restored *restored)
+{
+    const cairn_groups *total = &s->lead.total;
+    char what[700], bytes[40];
+    uint64_t missing = 0;
+
+    for (uint32_t i = 0; i < s->query.value_count; i++) {
+        (void)snprintf(what, sizeof what, "values of %s are not numbers and were left out",
+                       s->plan.columns.name[s->query.value_column[i]]);
+        print_note(s, &total->bad[i], what);
+        missing += total->missing[i];
+    }
+    print_note(s, &total->few, "rows have fewer fields than the header");
+    print_note(s, &total->many, "rows have more fields than the header");
+    print_note(s, &total->unclosed, "quoted fields never end");
+    bytes_text(s->plan.bytes, bytes, sizeof bytes);
+    fprintf(stderr, "scan: %llu rows, %s, %u file%s, %u blocks, %u process%s, %.2f s", (unsigned long long)total->rows,
+            bytes, s->plan.file_count, s->plan.file_count == 1 ? "" : "s", s->plan.block_count, s->count,
+            s->count == 1 ? "" : "es", scan_now() - s->began);
+    if (restored->restored) {
+        fputs(" since the restart", stderr);
+    }
+    if (missing > 0) {
+        fprintf(stderr, "; %llu missing values", (unsigned long long)missing);
+    }
+    if (s->generation > 0) {
+        fprintf(stderr, "; begun anew %u time%s, as quoted line breaks were found", s->generation,
+                s->generation == 1 ? "" : "s");
+    }
+    if (s->lead.bytes_read > s->plan.bytes) {
+        bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
+        fprintf(stderr, "; no row read twice, %s of bytes", bytes);
+    }
+    fputs("\n", stderr);
+}
+
+/* `cairn run` draws a bar from cairn_progress; under plain mpirun a line now and then. */
+void scan_print_progress(scan *s)
+{
+    double now = scan_now();
+    char done[40], total[40];
+
+    if (now - s->began < PROGRESS_AFTER || now - s->lead.told < PROGRESS_EVERY || s->plan.bytes == 0 ||
+        getenv(CAIRN_ENV_RUN) != NULL) {
+        return;
+    }
+    s->lead.told = now;
+    bytes_text(s->lead.bytes_done, done, sizeof done);
+    bytes_text(s->plan.bytes, total, sizeof total);
+    fprintf(stderr, "scan: %.0f %%: %s of %s, %.0f s\n", 100.0 * (double)s->lead.bytes_done / (double)s->plan.bytes, done,
+            total, now - s->began);
+}

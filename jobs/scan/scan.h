@@ -1,0 +1,109 @@
+/* scan: a distributed read of CSV files. What its files share; the protocol is in work.c, the state in state.c. */
+#ifndef CAIRN_JOBS_SCAN_H
+#define CAIRN_JOBS_SCAN_H
+
+#include "../options.h"
+
+#include "dataset/answer.h"
+#include "dataset/division.h"
+#include "dataset/reader.h"
+
+#define SCAN_LEASES    2 /* blocks in hand: one being read, one to go on with */
+#define SCAN_NO_FILE   UINT32_MAX
+#define SCAN_CHUNK     ((size_t)256 << 10)
+#define SCAN_ERROR_MAX 600
+
+typedef struct scan_options {
+    const char *group_by, *aggregates, *output;
+    char delimiter; /* 0: find it */
+    cairn_format format;
+    uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
+    uint64_t block_bytes; /* 0: the plan's choice */
+    char **paths;
+    size_t path_count;
+} scan_options;
+
+/* What a process has read of a block. Entries of one block: the done one or else the largest cursor says how far it was read; the rows before a
+ * cursor may be in the groups of another process. */
+typedef struct scan_read {
+    uint32_t block;
+    bool done;
+    uint64_t cursor; /* when not done */
+    uint64_t rows;
+} scan_read;
+
+/* What only process 0 has. */
+typedef struct scan_lead {
+    cairn_division division;
+    cairn_share *share;
+    uint32_t *held, *asks;
+    bool *careful;       /* [files] */
+    uint32_t scan_block; /* the next block to look at for the state at its start */
+    cairn_csv_state scan_state;
+    uint64_t bytes_done;
+    /* the end; not saved: a restart collects anew */
+    bool collecting;
+    uint32_t collected;
+    cairn_groups total;
+    uint64_t bytes_read; /* by all, over all launches */
+    double told;         /* when the last progress line was written */
+} scan_lead;
+
+/* The blobs that cairn_restore handed over, until the plan is known. */
+typedef struct scan_blob {
+    void *data;
+    size_t bytes;
+    uint32_t old_process, old_count;
+} scan_blob;
+
+typedef struct scan {
+    cairn_process *process;
+    uint32_t id, count;
+    scan_options options;
+    cairn_plan plan;
+    cairn_query query;
+    cairn_reader *reader;
+    double began;
+    /* the state of a reading process */
+    uint32_t generation; /* counts how often everything was thrown away because a guess was wrong */
+    bool asked;          /* the first asks of this generation are sent */
+    cairn_lease lease[SCAN_LEASES];
+    uint32_t leases;
+    bool wrong;        /* lease[0] ended with CAIRN_READ_WRONG: wait for the new generation */
+    scan_read *reads;  /* [read_count] */
+    size_t read_count, read_room;
+    cairn_groups groups;
+    uint64_t bytes_before; /* read by launches before this one */
+    bool failed;           /* an error is on its way to process 0 */
+    double debt_from;      /* --read-rate: when what was read so far is paid for */
+    scan_lead lead;
+    scan_blob *blobs;
+    size_t blob_count;
+    int exit_code; /* as process 0 said at the end */
+} scan;
+
+double scan_now(void);
+int scan_exit_code(cairn_status status);
+
+/* work.c */
+extern const cairn_handlers scan_handlers;
+CAIRN_MUST_CHECK cairn_status scan_note_read(scan *s, scan_read read);
+/* Throw away what this process has read. */
+CAIRN_MUST_CHECK cairn_status scan_forget(scan *s, uint32_t generation);
+/* Process 0: nothing is read yet; blocks that need no scan are open. scan_lead_ready opens them after scan_lead_begin. */
+CAIRN_MUST_CHECK cairn_status scan_lead_begin(scan *s);
+CAIRN_MUST_CHECK cairn_status scan_lead_ready(scan *s);
+
+/* state.c */
+cairn_status scan_save(void *context, cairn_sink *sink);
+cairn_status scan_load(void *context, const void *data, size_t bytes, uint32_t old_process, uint32_t old_count);
+/* After the plan is known, collective: go on from the blobs. CAIRN_E_MISMATCH, with error: the input is not the snapshot's. */
+CAIRN_MUST_CHECK cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *error);
+void scan_forget_blobs(scan *s);
+
+/* report.c; process 0 */
+CAIRN_MUST_CHECK cairn_status scan_print_answer(scan *s, cairn_error *error);
+void scan_print_summary(scan *s, const cairn_restored *restored);
+void scan_print_progress(scan *s);
+
+#endif

@@ -1,3 +1,0 @@
-#include <stdint.h>
-extern int cairn_dataset_empty;
-int cairn_dataset_empty;
