@@ -439,7 +439,8 @@ static void announce(cairn_run *run, const char *text)
     bool damaged;
 
     failure->snapshot = newest_committed(run, &damaged);
-    cairn_run_say(run, "%s; restart %u of %u%s", text, run->failure_count, run->options.restarts,
+    cairn_run_say(run, "%s; restart %u of %u%s%s", text, run->failure_count, run->options.restarts,
+                  run->lost_count > 0 ? ", without the hosts that were lost" : "",
                   failure->snapshot > 0 || damaged ? ""
                                                    : "; no snapshot was committed yet: starting from the beginning");
 }
@@ -476,6 +477,9 @@ static int launches(cairn_run *run)
         cairn_run_verdict verdict = cairn_run_judge(run, &code, text, sizeof text);
         if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
             code = own_failure(run, code, text);
+        }
+        if (run->launch.filter.daemon_lost) {
+            cairn_run_hosts_lose(run, run->launch.filter.host);
         }
         clean_up_launch(run, verdict == CAIRN_RUN_DONE);
         if (verdict == CAIRN_RUN_DONE) {

@@ -2,6 +2,7 @@
  *
  *   run.c         options -> DIR, lock, run.json -> launches until one ends for good
  *   run_options.c the command line, and --help
+ *   run_hosts.c   which hosts are left
  *   run_launch.c  one mpirun: its arguments and environment
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
  *   run_filter.c  mpirun's own talk is taken out of the job's stderr, and read
@@ -31,6 +32,7 @@
 #include <sys/types.h>
 
 #define CAIRN_RUN_KILLS_MAX 64
+#define CAIRN_RUN_LOST_MAX  64
 
 typedef struct cairn_run_kill {
     uint32_t process;
@@ -135,6 +137,9 @@ typedef struct cairn_run {
     uint32_t failure_count;
     cairn_run_bar bar;
     uint64_t newest;                   /* committed snapshot that the beats know of */
+    char lost[CAIRN_RUN_LOST_MAX][65]; /* hosts whose daemon was lost */
+    uint32_t lost_count;
+    char hosts_left[PATH_MAX];
     char tmp[PATH_MAX], shm[PATH_MAX]; /* mpirun's files of one launch; "" = its own choice */
     cairn_run_launch launch;
 } cairn_run;
@@ -144,6 +149,10 @@ double cairn_run_now(void);
 void cairn_run_say(cairn_run *run, const char *format, ...) CAIRN_PRINTF(2, 3);
 /* The path DIR/name; false when it is too long. */
 bool cairn_run_path(const cairn_run *run, char *path, size_t bytes, const char *name);
+
+void cairn_run_hosts_lose(cairn_run *run, const char *host);
+/* The hostfile for the next launch, or NULL when there is none. */
+const char *cairn_run_hosts_file(cairn_run *run);
 
 cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error);
 void cairn_run_launch_end(cairn_run *run);

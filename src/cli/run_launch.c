@@ -37,17 +37,17 @@ static bool is_local(const cairn_run_options *options)
 }
 
 /* How many processes fit without sharing a core; a host without "slots=" counts as one. */
-static uint32_t slots_of(const cairn_run_options *options)
+static uint32_t slots_of(const cairn_run_options *options, const char *hostfile)
 {
     char line[1024];
     uint32_t slots = 0;
     FILE *file;
 
-    if (options->hostfile == NULL) {
+    if (hostfile == NULL) {
         const char *tasks = has_allocation() ? getenv("SLURM_NTASKS") : NULL;
         return tasks != NULL ? (uint32_t)strtoul(tasks, NULL, 10) : options->cores;
     }
-    file = fopen(options->hostfile, "re");
+    file = fopen(hostfile, "re");
     while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         const char *text = line + strspn(line, " \t"), *given = strstr(line, "slots");
         if (*text == '#' || *text == '\n' || *text == '\0') {
@@ -119,8 +119,9 @@ static const char *const forwarded[] = {CAIRN_ENV_DIR,          CAIRN_ENV_RUN,  
                                         CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL};
 
 /* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
-static char **make_arguments(const cairn_run *run, char **words)
+static char **make_arguments(cairn_run *run, char **words)
 {
+    const char *hostfile = cairn_run_hosts_file(run);
     const cairn_run_options *options = &run->options;
     static char count_text[16];
     argument_list list = {0};
@@ -140,11 +141,11 @@ static char **make_arguments(const cairn_run *run, char **words)
     (void)snprintf(count_text, sizeof count_text, "%u", options->count);
     add(&list, "-n");
     add(&list, count_text);
-    if (options->hostfile != NULL) {
+    if (hostfile != NULL) {
         add(&list, "--hostfile");
-        add(&list, options->hostfile);
+        add(&list, hostfile);
     }
-    if (options->count > slots_of(options) && !is_chosen(options, "oversubscribe")) {
+    if (options->count > slots_of(options, hostfile) && !is_chosen(options, "oversubscribe")) {
         add(&list, "--oversubscribe");
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */

@@ -26,7 +26,7 @@ command_of() {
     case $1 in
     heat) command=("$jobs/heat" --size 300 --steps 15000) ;;
     bank) command=("$jobs/bank" --transfers 8000 --work 120) ;;
-    scan) command=("$jobs/scan" --read-rate 400K --group-by origin --agg 'count,mean(delay),max(delay)' "$top/data/flights") ;;
+    scan) command=("$jobs/scan" --read-rate 600K --group-by origin --agg 'count,mean(delay),max(delay)' "$top/data/flights") ;;
     *) command=("$jobs/$1") ;;
     esac
 }

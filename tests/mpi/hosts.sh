@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# timeout: 180
+# Two hosts: a rank, a daemon or mpirun is killed, and the job goes on from its snapshot. The hosts are this machine under two names,
+# each with its own host name and its own /dev/shm, reached through a stand-in for ssh; only root can make them.
+. "$(dirname "$0")/common.sh"
+
+if [ "$(id -u)" -ne 0 ] || ! unshare --uts --mount true 2>/dev/null; then
+    echo "skipped: only root can make hosts"
+    exit 77
+fi
+cat >"$room/agent" <<'AGENT'
+#!/usr/bin/env bash
+host=$1
+shift
+exec unshare --uts --mount bash -c 'hostname "$0"; mount -t tmpfs tmpfs /dev/shm; exec bash -c "$*"' "$host" "$@"
+AGENT
+chmod +x "$room/agent"
+export OMPI_MCA_plm_rsh_agent=$room/agent
+printf '# two hosts\nstone slots=2\n\ncairn slots=2\n' >"$room/hosts"
+dir=$room/dir
+job=("$jobs/heat" --size 240 --steps 1000)
+start=("$cairn" run --dir "$dir" --hostfile "$room/hosts" -n 4 --interval 0.1 -- "${job[@]}")
+
+# The daemon of mpirun ($1) that has $2 as its host name.
+daemon_of() {
+    local daemon
+    for daemon in $(pgrep -P "$1" -x orted); do
+        [ "$(nsenter --uts --target "$daemon" hostname)" != "$2" ] || echo "$daemon"
+    done
+}
+
+disturbed() {
+    expect_code 0 "$1"
+    cmp -s "$out" "$room/expected" || fail "$1: another answer"
+    expect_text "$err" "$2; restart 1" "$1"
+    expect_text "$err" 'restarted from snapshot' "$1"
+    rm -rf "$dir"
+}
+
+run "${start[@]}"
+expect_code 0 "undisturbed"
+cp "$out" "$room/expected"
+expect_text "$dir/log/mpirun.log" '-x CAIRN_DIR' "environment for other hosts"
+rm -rf "$dir"
+
+echo "- a daemon is killed"
+begin "${start[@]}"
+until_true 30 has_committed "$dir" || fail "no snapshot"
+kill -KILL "$(daemon_of "$(mpirun_of "$pid")" cairn)"
+finish
+expect_text "$dir/log/hosts-left" '^stone slots=2$' "hosts that are left"
+expect_no_text "$dir/log/hosts-left" 'cairn' "hosts that are left"
+disturbed "a daemon is killed" 'host cairn was lost'
+
+echo "- a rank on the other host is killed"
+begin "${start[@]}"
+until_true 30 has_committed "$dir" || fail "no snapshot"
+kill -KILL "$(pgrep -P "$(daemon_of "$(mpirun_of "$pid")" cairn)" | tail -n 1)"
+finish
+disturbed "a rank on the other host" 'process [23] was killed \(signal 9\)'
+
+echo "- mpirun is killed"
+begin "${start[@]}"
+until_true 30 has_committed "$dir" || fail "no snapshot"
+kill -KILL "$(mpirun_of "$pid")"
+finish
+disturbed "mpirun" 'mpirun was killed \(signal 9\)'
+
+echo "- stop and go on"
+begin "${start[@]}"
+until_true 30 has_committed "$dir" || fail "no snapshot"
+kill -TERM "$pid"
+finish
+expect_code 85 "stop"
+run "${start[@]}"
+expect_code 0 "go on"
+cmp -s "$out" "$room/expected" || fail "go on: another answer"
+
+report
