@@ -3,7 +3,7 @@
  * Goal: order, integrity and blocking are as in cairn/channel.h, whatever the size, the peer (also oneself) and the way
  * of receiving. Method: contents are drawn from (sender, receiver, index), so that a receiver knows every byte that
  * must come. */
-#include "support/program.h"
+#include "../support/program.h"
 
 #include <time.h>
 

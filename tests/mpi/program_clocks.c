@@ -5,7 +5,7 @@
  * if and only if a happened before b. Method: every process notes its events during random traffic; process 0 gathers
  * them and computes "happened before" by brute force, from the order in each process and from which receive took which
  * send. */
-#include "support/program.h"
+#include "../support/program.h"
 
 #define STEPS      60
 #define EVENTS_MAX 400 /* of one process: STEPS, ends, and as many receives as come */

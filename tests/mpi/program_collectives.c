@@ -1,7 +1,7 @@
 /* Collectives against what each process computes by itself: all types and operations, sizes, roots, in and out the same
  * array. Run by channels.sh with 1, 2, 3, 4 and 8 processes. Input values are drawn from (process, index), so everybody
  * knows all. */
-#include "support/program.h"
+#include "../support/program.h"
 
 #define COUNT_MAX 3000
 

@@ -1,6 +1,6 @@
 /* One message of more than 2 GiB (what an int cannot count), from process 0 to process 1. Run by channels.sh if there
  * is memory. */
-#include "support/program.h"
+#include "../support/program.h"
 
 #define LARGE ((UINT64_C(2) << 30) + 4099)
 
