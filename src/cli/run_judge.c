@@ -9,8 +9,10 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 /* Its own fault, and it will do the same again. */
 static bool is_crash(int signal)
@@ -172,6 +174,14 @@ static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *co
     return judge_success(launch, code, text, bytes);
 }
 
+/* Nobody reads what the job prints any more (`cairn run ... | head`): every launch would end as this one did. */
+static bool stdout_is_closed(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLNVAL)) != 0;
+}
+
 cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, size_t bytes)
 {
     const cairn_run_launch *launch = &run->launch;
@@ -184,6 +194,11 @@ cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, s
     }
     if (status == 0) {
         return judge_success(launch, code, text, bytes);
+    }
+    if (stdout_is_closed()) {
+        *code = CAIRN_EXIT_IO;
+        (void)snprintf(text, bytes, "standard output was closed");
+        return CAIRN_RUN_OWN_FAILURE;
     }
     if (WIFSIGNALED(launch->status) && launch->filter.process < 0) {
         (void)snprintf(text, bytes, "mpirun was killed (signal %d)", WTERMSIG(launch->status));
