@@ -65,15 +65,14 @@ cairn_status cairn_sync_folder(const char *path, cairn_error *error)
     return status;
 }
 
-static cairn_status make_folder(const char *path, cairn_error *error)
+static cairn_status make_folder(const char *path, unsigned *made, cairn_error *error)
 {
-    char parent[CAIRN_PATH_BYTES];
     struct stat found;
     int why;
 
     if (mkdir(path, 0777) == 0) {
-        cairn_folder_of(parent, sizeof parent, path);
-        return cairn_sync_folder(parent, error);
+        (*made)++;
+        return CAIRN_OK;
     }
     why = errno;
     if (stat(path, &found) == 0) {
@@ -82,12 +81,13 @@ static cairn_status make_folder(const char *path, cairn_error *error)
     return cairn_fail_errno(error, why, path, "make the folder");
 }
 
-cairn_status cairn_make_folders(const char *path, cairn_error *error)
+cairn_status cairn_make_folders_unsynced(const char *path, unsigned *made, cairn_error *error)
 {
     char part[CAIRN_PATH_BYTES];
     cairn_status status = CAIRN_OK;
     size_t length = strlen(path);
 
+    *made = 0;
     if (length == 0 || length >= sizeof part) {
         return cairn_fail(error, CAIRN_E_INVALID, "%.100s: path empty or too long", path);
     }
@@ -98,11 +98,37 @@ cairn_status cairn_make_folders(const char *path, cairn_error *error)
     for (size_t i = 1; i < length && status == CAIRN_OK; i++) {
         if (part[i] == '/' && part[i - 1] != '/') {
             part[i] = '\0';
-            status = make_folder(part, error);
+            status = make_folder(part, made, error);
             part[i] = '/';
         }
     }
-    return status == CAIRN_OK ? make_folder(part, error) : status;
+    return status == CAIRN_OK ? make_folder(part, made, error) : status;
+}
+
+cairn_status cairn_sync_above(const char *path, unsigned made, cairn_error *error)
+{
+    char folder[CAIRN_PATH_BYTES];
+    char above[CAIRN_PATH_BYTES];
+    cairn_status status = CAIRN_OK;
+    size_t length = (size_t)snprintf(folder, sizeof folder, "%s", path);
+
+    for (; made > 0 && status == CAIRN_OK; made--) {
+        while (length > 1 && folder[length - 1] == '/') {
+            folder[--length] = '\0';
+        }
+        cairn_folder_of(above, sizeof above, folder);
+        status = cairn_sync_folder(above, error);
+        length = (size_t)snprintf(folder, sizeof folder, "%s", above);
+    }
+    return status;
+}
+
+cairn_status cairn_make_folders(const char *path, cairn_error *error)
+{
+    unsigned made = 0;
+    cairn_status status = cairn_make_folders_unsynced(path, &made, error);
+
+    return status == CAIRN_OK ? cairn_sync_above(path, made, error) : status;
 }
 
 cairn_status cairn_write_at(int fd, const void *data, size_t bytes, uint64_t offset, const char *path,

@@ -15,6 +15,10 @@ cairn_status cairn_fail_errno(cairn_error *error, int error_number, const char *
 
 /* Make a folder and its missing parents; each new entry is synced into its parent. */
 cairn_status cairn_make_folders(const char *path, cairn_error *error);
+/* The same without syncing: *made gets how many were made. They are durable after cairn_sync_above(path, made), which
+ * costs least when it comes after the files in them were synced. */
+cairn_status cairn_make_folders_unsynced(const char *path, unsigned *made, cairn_error *error);
+cairn_status cairn_sync_above(const char *path, unsigned made, cairn_error *error);
 /* fsync of a folder: entries made, renamed and removed in it are durable. */
 cairn_status cairn_sync_folder(const char *path, cairn_error *error);
 /* The folder of a file's path: "." when it has none. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define GATHER_BYTES ((size_t)1 << 20)
 
@@ -255,42 +256,60 @@ static cairn_status put_channels(cairn_sealed_writer *writer, const cairn_part_h
     return status;
 }
 
+static cairn_status put_part(cairn_sealed_writer *writer, const cairn_part_head *head, const cairn_state *states,
+                             size_t state_count, const cairn_in_flight *messages, size_t message_count,
+                             cairn_error *error)
+{
+    cairn_status status = put_head(writer, head, error);
+
+    if (status == CAIRN_OK) {
+        status = put_states(writer, states, state_count, error);
+    }
+    if (status == CAIRN_OK) {
+        status = put_channels(writer, head, messages, message_count, error);
+    }
+    return status;
+}
+
 cairn_status cairn_part_write(const char *dir, const cairn_part_head *head, const cairn_state *states,
                               size_t state_count, const cairn_in_flight *messages, size_t message_count,
                               cairn_part_seal *seal, cairn_error *error)
 {
     char path[CAIRN_PATH_BYTES];
-    cairn_sealed_writer *writer = NULL;
-    cairn_quiet quiet;
+    cairn_sealed_writer *writer = malloc(sizeof *writer);
+    unsigned made = 0;
+    cairn_quiet quiet = cairn_quiet_begin();
     cairn_status status = CAIRN_E_BUG;
 
     if ((size_t)snprintf(path, sizeof path, "%s/process-%06" PRIu32 ".h5", dir, head->process) >= sizeof path) {
-        return cairn_fail(error, CAIRN_E_INVALID, "%.100s: path too long", dir);
+        status = cairn_fail(error, CAIRN_E_INVALID, "%.100s: path too long", dir);
+        goto out;
     }
-    status = cairn_make_folders(dir, error);
-    if (status != CAIRN_OK) {
-        return status;
-    }
-    writer = malloc(sizeof *writer);
     if (writer == NULL) {
-        return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", path);
+        status = cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", path);
+        goto out;
     }
-    quiet = cairn_quiet_begin();
-    status = cairn_sealed_begin(writer, path, error);
+    status = cairn_make_folders_unsynced(dir, &made, error);
     if (status == CAIRN_OK) {
-        status = put_head(writer, head, error);
-        if (status == CAIRN_OK) {
-            status = put_states(writer, states, state_count, error);
-        }
-        if (status == CAIRN_OK) {
-            status = put_channels(writer, head, messages, message_count, error);
-        }
-        if (status == CAIRN_OK) {
-            status = cairn_sealed_finish(writer, CAIRN_SEALED_PART, seal, error);
-        } else {
-            cairn_sealed_abandon(writer);
+        status = cairn_sealed_begin(writer, path, error);
+    }
+    if (status != CAIRN_OK) {
+        goto out;
+    }
+    status = put_part(writer, head, states, state_count, messages, message_count, error);
+    if (status != CAIRN_OK) {
+        cairn_sealed_abandon(writer);
+        goto out;
+    }
+    status = cairn_sealed_finish(writer, CAIRN_SEALED_PART, seal, error);
+    if (status == CAIRN_OK) {
+        /* Last, since by now the file system has most likely written these entries along with the file. */
+        status = cairn_sync_above(dir, made, error);
+        if (status != CAIRN_OK) {
+            (void)unlink(path);
         }
     }
+out:
     cairn_quiet_end(quiet);
     free(writer);
     return status;
