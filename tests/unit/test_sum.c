@@ -214,6 +214,8 @@ static void sum_known_hard_cases(void)
     cairn_number huge = {CAIRN_NUMBER_WIDE, 0, DBL_MAX};
     CU_ASSERT(add_ok(&sum, huge) && add_ok(&sum, huge));
     CU_ASSERT(isinf(cairn_sum_divide(&sum, 1)));
+    cairn_sum_print(&sum, text);
+    CU_ASSERT_STRING_EQUAL(text, "inf");
     CU_ASSERT(cairn_sum_divide(&sum, 2) == DBL_MAX);
     cairn_sum_clear(&sum);
 }
