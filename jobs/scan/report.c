@@ -112,7 +112,7 @@ void scan_print_summary(scan *s, const cairn_restored *restored)
     }
     if (s->lead.bytes_read > s->plan.bytes) {
         bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
-        fprintf(stderr, "; no row read twice, %s of bytes", bytes);
+        fprintf(stderr, "; %s read more than once (no row counted twice)", bytes);
     }
     fputs("\n", stderr);
 }
