@@ -154,8 +154,8 @@ static void merge_note(cairn_note *note, const cairn_note *other)
 {
     uint64_t count = note->count + other->count;
 
-    if (other->count > 0 && (note->count == 0 || other->block < note->block ||
-                             (other->block == note->block && other->row < note->row))) {
+    if (other->count > 0 &&
+        (note->count == 0 || other->block < note->block || (other->block == note->block && other->row < note->row))) {
         *note = *other;
     }
     note->count = count;

@@ -1,5 +1,6 @@
-/* The fast CSV reader against the slow one: any bytes, any cut, any pieces, the same answer; and what reads packed bytes refuses garbage
- * without harm. The first byte chooses delimiter and block size, the second the piece size; the rest is the text behind a header a,b,c. */
+/* The fast CSV reader against the slow one: any bytes, any cut, any pieces, the same answer; and what reads packed
+ * bytes refuses garbage without harm. The first byte chooses delimiter and block size, the second the piece size; the
+ * rest is the text behind a header a,b,c. */
 #include "support/csv_check.h"
 
 #include "dataset/division.h"

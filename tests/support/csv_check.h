@@ -1,7 +1,7 @@
 /* A slow, obvious CSV reader, and a way to read the same text with the fast one, cut anywhere: the two must agree.
  *
- * The text lies in a memory file; the fast reader takes it through plans, leases and steps as scan does, and starts over with the file
- * careful when it says CAIRN_READ_WRONG. The answer is the printed one, grouped by all columns. */
+ * The text lies in a memory file; the fast reader takes it through plans, leases and steps as scan does, and starts
+ * over with the file careful when it says CAIRN_READ_WRONG. The answer is the printed one, grouped by all columns. */
 #ifndef CAIRN_TESTS_SUPPORT_CSV_CHECK_H
 #define CAIRN_TESTS_SUPPORT_CSV_CHECK_H
 
@@ -43,7 +43,8 @@ static inline void check_open(check_text *t, char delimiter, const void *data, s
     (void)snprintf(t->path, sizeof t->path, "/proc/self/fd/%d", t->fd);
     char *paths[] = {t->path};
     if (cairn_plan_make(&t->plan, paths, 1, delimiter, block_bytes, &error) != CAIRN_OK ||
-        cairn_query_parse(&t->query, "a,b,c", "count,count(a),sum(b),min(b),max(b)", &t->plan.columns, &error) != CAIRN_OK) {
+        cairn_query_parse(&t->query, "a,b,c", "count,count(a),sum(b),min(b),max(b)", &t->plan.columns, &error) !=
+            CAIRN_OK) {
         check_die(error.text);
     }
 }

@@ -1,5 +1,6 @@
 /* Goal: what a file says does not depend on how it is cut, and is what RFC 4180 and csv.h say.
- * Method: texts by hand and by chance, read by the fast reader cut at every byte and in pieces of every kind, against a slow reader. */
+ * Method: texts by hand and by chance, read by the fast reader cut at every byte and in pieces of every kind, against
+ * a slow reader. */
 #include "support/csv_check.h"
 #include "support/unit.h"
 
@@ -31,7 +32,8 @@ static void cut_at(check_text *t, uint64_t at)
 static void compare(const char *expected, char *got, const char *text, const char *how, uint64_t number)
 {
     if (strcmp(expected, got) != 0) {
-        fprintf(stderr, "%s %llu of:\n%s\nexpected:\n%s\ngot:\n%s\n", how, (unsigned long long)number, text, expected, got);
+        fprintf(stderr, "%s %llu of:\n%s\nexpected:\n%s\ngot:\n%s\n", how, (unsigned long long)number, text, expected,
+                got);
         CU_FAIL("the fast reader differs");
     }
     free(got);
@@ -63,12 +65,26 @@ static void check_every_cut(const char *data, size_t bytes, char delimiter, bool
 static void csv_texts_by_hand_cut_everywhere(void)
 {
     static const char *const texts[] = {
-        "", "1,2,3", "1,2,3\n", "1,2,3\r\n4,5,6\r\n", "x,1,y\n\n\nz,2,w\n\n", ",,\n,,", "a,,\n,1.5,\n",
-        "\"a,b\",1,\"c\"\"d\"\n\"\",2,\"\"\n", "\"line\nbreak\",1,\"another\r\nbreak\"\nplain,2,x\n",
-        "\"many\n\n\n\nlines\n\",1,\"\n\"\n\"\n\n\",2,\"\n,,\n\"\nx,3,y", "a,1\nb\nc,1,2,3,4\n", "a\"b,1,c\"\"d\nx\"\n\"y,2,z\n",
-        "\"a\"tail,1,\"b\"more\r\n\"c\" ,2,\"d\"\r\n", "\"never\nends,1,2\n3,4,5\n", "\"\"\n\"\"\"\"\n\"x\"\"\n\",1,2\n",
-        "u\xcc\x88ml,1,\xe6\x9d\xb1\xe4\xba\xac\n", "a,abc,1\nb,1e3,2\nc,0x1,3\nd,-2.25,4\n", "\r\n\r\n1,2,3\r\n\r",
-        "\"quoted\r\",1,\"x\r\"\r\ny,2,z\r\r\n", "0123456789012345678901234567890123456789012345678901234567890123,1,2\n3,4,5\n",
+        "",
+        "1,2,3",
+        "1,2,3\n",
+        "1,2,3\r\n4,5,6\r\n",
+        "x,1,y\n\n\nz,2,w\n\n",
+        ",,\n,,",
+        "a,,\n,1.5,\n",
+        "\"a,b\",1,\"c\"\"d\"\n\"\",2,\"\"\n",
+        "\"line\nbreak\",1,\"another\r\nbreak\"\nplain,2,x\n",
+        "\"many\n\n\n\nlines\n\",1,\"\n\"\n\"\n\n\",2,\"\n,,\n\"\nx,3,y",
+        "a,1\nb\nc,1,2,3,4\n",
+        "a\"b,1,c\"\"d\nx\"\n\"y,2,z\n",
+        "\"a\"tail,1,\"b\"more\r\n\"c\" ,2,\"d\"\r\n",
+        "\"never\nends,1,2\n3,4,5\n",
+        "\"\"\n\"\"\"\"\n\"x\"\"\n\",1,2\n",
+        "u\xcc\x88ml,1,\xe6\x9d\xb1\xe4\xba\xac\n",
+        "a,abc,1\nb,1e3,2\nc,0x1,3\nd,-2.25,4\n",
+        "\r\n\r\n1,2,3\r\n\r",
+        "\"quoted\r\",1,\"x\r\"\r\ny,2,z\r\r\n",
+        "0123456789012345678901234567890123456789012345678901234567890123,1,2\n3,4,5\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         check_every_cut(texts[i], strlen(texts[i]), ',', false);
@@ -123,7 +139,8 @@ static void csv_states_compose(void)
             slow = cairn_csv_scan(slow, text + i, 1, ',');
         }
         cairn_csv_state half = cairn_csv_scan(from, text, at, ',');
-        if (cairn_csv_scan(from, text, bytes, ',') != slow || cairn_csv_scan(half, text + at, bytes - at, ',') != slow) {
+        if (cairn_csv_scan(from, text, bytes, ',') != slow ||
+            cairn_csv_scan(half, text + at, bytes - at, ',') != slow) {
             CU_FAIL_FATAL("a scan in pieces ends in another state");
         }
     }
@@ -135,8 +152,9 @@ static void delimiter_is_found(void)
         const char *text;
         char delimiter;
     } cases[] = {
-        {"a,b,c\n1,2,3\n", ','}, {"a;b\n1,5;2\n2,5;3\n", ';'}, {"a\tb\n1,2\t3\n", '\t'}, {"one\n1\n2\n", ','},
-        {"station;temperature\nX;1.0\n", ';'}, {"\"a,b\";c\n\"1,2,3\";4\n", ';'}, {"a,b;c\n1,2;3\n1,2\n", ','},
+        {"a,b,c\n1,2,3\n", ','},      {"a;b\n1,5;2\n2,5;3\n", ';'},          {"a\tb\n1,2\t3\n", '\t'},
+        {"one\n1\n2\n", ','},         {"station;temperature\nX;1.0\n", ';'}, {"\"a,b\";c\n\"1,2,3\";4\n", ';'},
+        {"a,b;c\n1,2;3\n1,2\n", ','},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         CU_ASSERT(cairn_csv_find_delimiter(cases[i].text, strlen(cases[i].text), true) == cases[i].delimiter);
@@ -265,6 +283,7 @@ static void file_that_changes_is_named(void)
 UNIT_MAIN("csv", {"texts by hand, cut at every byte", csv_texts_by_hand_cut_everywhere},
           {"random texts, cut everywhere", csv_random_texts_cut_everywhere},
           {"a wrong guess of a border is seen", csv_wrong_guess_is_seen}, {"states compose", csv_states_compose},
-          {"the delimiter is found", delimiter_is_found}, {"errors of header and query", header_and_query_errors_are_clear},
+          {"the delimiter is found", delimiter_is_found},
+          {"errors of header and query", header_and_query_errors_are_clear},
           {"errors of a plan", plan_names_what_is_wrong}, {"blocks tile every file", plan_blocks_tile_every_file},
           {"a file that changes is named", file_that_changes_is_named})

@@ -1,5 +1,6 @@
 /* Goal: partial aggregates merge to the same answer in any division, survive bytes, and damaged bytes are refused.
- * Method: random rows into one table and, divided at random, into several that are packed, unpacked and merged in random order. */
+ * Method: random rows into one table and, divided at random, into several that are packed, unpacked and merged in
+ * random order. */
 #include "dataset/answer.h"
 #include "support/unit.h"
 
@@ -19,12 +20,13 @@ static cairn_query make_query(void)
 {
     cairn_query query;
     cairn_error error;
-    CU_ASSERT_FATAL(cairn_query_parse(&query, "key", "count,count(value),sum(value),mean(value),min(value),max(value)", &columns,
-                                      &error) == CAIRN_OK);
+    CU_ASSERT_FATAL(cairn_query_parse(&query, "key", "count,count(value),sum(value),mean(value),min(value),max(value)",
+                                      &columns, &error) == CAIRN_OK);
     return query;
 }
 
-static void add(cairn_groups *groups, const char *key, size_t key_bytes, const char *value, uint32_t block, uint64_t row)
+static void add(cairn_groups *groups, const char *key, size_t key_bytes, const char *value, uint32_t block,
+                uint64_t row)
 {
     char room[200 + CAIRN_CSV_SLACK] = {0};
     memcpy(room, key, key_bytes);
@@ -35,7 +37,8 @@ static void add(cairn_groups *groups, const char *key, size_t key_bytes, const c
     if (value[0] == '\0') {
         groups->missing[0]++;
     } else {
-        CU_ASSERT_FATAL(cairn_cell_add_slow(&group->cell[0], value, strlen(value), &groups->bad[0], block, row) == CAIRN_OK);
+        CU_ASSERT_FATAL(cairn_cell_add_slow(&group->cell[0], value, strlen(value), &groups->bad[0], block, row) ==
+                        CAIRN_OK);
     }
 }
 
@@ -52,7 +55,8 @@ static char *print(const cairn_groups *groups, cairn_format format)
 
 static void groups_any_division_same_answer(void)
 {
-    static const char *const values[] = {"1.5", "-2", "", "x", "0.1", "1e300", "-1e300", "1e-20", "123456789.123456789", "7", "zz"};
+    static const char *const values[] = {"1.5", "-2", "", "x", "0.1", "1e300", "-1e300", "1e-20", "123456789.123456789",
+                                         "7",   "zz"};
     for (int round = 0; round < 20; round++) {
         cairn_groups whole, part[4], merged;
         int keys = round < 10 ? 50 : 5000;
@@ -63,7 +67,8 @@ static void groups_any_division_same_answer(void)
         for (uint64_t row = 0; row < 8000; row++) {
             char key[100];
             uint64_t k = rng() % (uint64_t)keys;
-            int bytes = snprintf(key, sizeof key, "%.*s%llu", (int)(k % 40), "the same beginning of a very long key name", (unsigned long long)k);
+            int bytes = snprintf(key, sizeof key, "%.*s%llu", (int)(k % 40),
+                                 "the same beginning of a very long key name", (unsigned long long)k);
             const char *value = values[rng() % (sizeof values / sizeof values[0])];
             add(&whole, key, (size_t)bytes, value, (uint32_t)(row / 1000), row % 1000);
             add(&part[rng() % 4], key, (size_t)bytes, value, (uint32_t)(row / 1000), row % 1000);
@@ -140,11 +145,14 @@ static void answer_formats(void)
     CU_ASSERT(strstr(text, "\n\"a\"\"b\n\xff\xc3\xa4,\x01\",1,1,,,,\n") != NULL);
     free(text);
     text = print(&groups, CAIRN_FORMAT_JSON);
-    CU_ASSERT(strstr(text, "{\"key\": \"a\\\"b\\u000a\\ufffd\xc3\xa4,\\u0001\", \"count\": 1, \"count(value)\": 1, \"sum(value)\": null") != NULL);
+    CU_ASSERT(strstr(text, "{\"key\": \"a\\\"b\\u000a\\ufffd\xc3\xa4,\\u0001\", \"count\": 1, \"count(value)\": 1, "
+                           "\"sum(value)\": null") != NULL);
     free(text);
     text = print(&groups, CAIRN_FORMAT_TABLE);
-    CU_ASSERT(strncmp(text, "key       count  count(value)  sum(value)  mean(value)  min(value)  max(value)\n"
-                            "10            1             1         1.5          1.5         1.5         1.5\n", 100) == 0);
+    CU_ASSERT(strncmp(text,
+                      "key       count  count(value)  sum(value)  mean(value)  min(value)  max(value)\n"
+                      "10            1             1         1.5          1.5         1.5         1.5\n",
+                      100) == 0);
     free(text);
     cairn_groups_free(&groups);
 }
