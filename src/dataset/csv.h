@@ -3,8 +3,8 @@
  * A byte is read in one of five states; they alone decide what it means, so a file can be cut anywhere as long as the
  * state there is known:
  *   ROW     at the start of a row          FIELD   at the start of a field
- *   PLAIN   inside a field without quotes  QUOTED  inside quotes         CLOSED  behind a quote that may have ended
- *   them
+ *   PLAIN   inside a field without quotes  QUOTED  inside quotes
+ *   CLOSED  behind a quote that may have ended them
  * A quote opens a quoted field only as the first byte of it; elsewhere in a plain field it is an ordinary byte. In
  * QUOTED, "" is one quote. What follows a closing quote before the next delimiter is taken as it stands ("ab"cd is
  * abcd). A row ends at a line feed outside quotes; a carriage return right before it, outside quotes, belongs to the
