@@ -1,8 +1,10 @@
-/* scan: partitioned CSV files, read by all processes, aggregated by groups. The life of the job; the rest is in work.c, state.c, report.c.
+/* scan: partitioned CSV files, read by all processes, aggregated by groups. The life of the job; the rest is in
+ * work.c, state.c, report.c.
  *
- * Process 0 makes the plan and sends it to all, so a bad argument or file is found once and said once: then all leave with exit
- * status 3. The answer is printed after all have been told to stop, right before the job ends: a process that is killed in that last
- * instant has the answer printed once more by the restart (--output replaces its file whole). */
+ * Process 0 makes the plan and sends it to all, so a bad argument or file is found once and said once: then all leave
+ * with exit status 3. The answer is printed after all have been told to stop, right before the job ends: a process
+ * that is killed in that last instant has the answer printed once more by the restart (--output replaces its file
+ * whole). */
 #include "scan.h"
 
 #include <getopt.h>
@@ -10,11 +12,14 @@
 static const char help_text[] =
     "usage: mpirun -n P scan [OPTIONS] FILES_OR_DIR...     or: cairn run -n P -- scan [OPTIONS] FILES_OR_DIR...\n"
     "\n"
-    "Reads CSV files with a header row (of a folder: its *.csv, *.tsv and *.txt), divided among all processes, and prints\n"
-    "aggregates by group. The answer is the same, to the last digit, whatever the number of processes, kills and restarts.\n"
+    "Reads CSV files with a header row (of a folder: its *.csv, *.tsv and *.txt), divided among all processes, and "
+    "prints\n"
+    "aggregates by group. The answer is the same, to the last digit, whatever the number of processes, kills and "
+    "restarts.\n"
     "\n"
     "  --group-by COLS      columns, comma between; default: one group of all rows\n"
-    "  --agg LIST           count, count(COL), sum(COL), mean(COL), min(COL), max(COL), comma between; default: count.\n"
+    "  --agg LIST           count, count(COL), sum(COL), mean(COL), min(COL), max(COL), comma between; default: "
+    "count.\n"
     "                       A column name with a comma or parenthesis is put in double quotes\n"
     "  --delimiter C        one character, or tab; default: found in the first file, among , ; and tab\n"
     "  --format F           table (default), csv or json\n"
@@ -25,11 +30,14 @@ static const char help_text[] =
     "                       65536 bytes and 4 MiB)\n"
     "  --help               this text\n"
     "\n"
-    "All files must have the same header. An empty value is missing: it is left out and counted. Text where a number is\n"
-    "needed is left out, counted, and named once at the end. Sums of decimals are exact; a mean is the exact one, rounded once.\n"
+    "All files must have the same header. An empty value is missing: it is left out and counted. Text where a number "
+    "is\n"
+    "needed is left out, counted, and named once at the end. Sums of decimals are exact; a mean is the exact one, "
+    "rounded once.\n"
     "Standard error gets one closing line: rows, bytes, files, blocks, processes, seconds.\n"
     "\n"
-    "Exit status: 0; 3 wrong arguments or input that cannot be read as asked; 74 reading or writing failed; 85 stopped\n"
+    "Exit status: 0; 3 wrong arguments or input that cannot be read as asked; 74 reading or writing failed; 85 "
+    "stopped\n"
     "on request; see README.\n";
 
 static char parse_delimiter(job_fault *fault, const char *text)
@@ -79,10 +87,14 @@ static uint64_t parse_bytes(job_fault *fault, const char *option, const char *te
 static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"group-by", required_argument, NULL, 'g'},   {"agg", required_argument, NULL, 'a'},
-        {"delimiter", required_argument, NULL, 'd'},  {"format", required_argument, NULL, 'f'},
-        {"output", required_argument, NULL, 'o'},     {"read-rate", required_argument, NULL, 'r'},
-        {"block-size", required_argument, NULL, 'b'}, {"help", no_argument, NULL, 'h'},
+        {"group-by", required_argument, NULL, 'g'},
+        {"agg", required_argument, NULL, 'a'},
+        {"delimiter", required_argument, NULL, 'd'},
+        {"format", required_argument, NULL, 'f'},
+        {"output", required_argument, NULL, 'o'},
+        {"read-rate", required_argument, NULL, 'r'},
+        {"block-size", required_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -125,7 +137,8 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
     return false;
 }
 
-/* Process 0 makes the plan and checks the query; all get the plan. CAIRN_E_INVALID everywhere when it could not; then process 0 has the error. */
+/* Process 0 makes the plan and checks the query; all get the plan. CAIRN_E_INVALID everywhere when it could not; then
+ * process 0 has the error. */
 static cairn_status make_plan(scan *s, cairn_error *error)
 {
     uint64_t size = 0; /* 0: there is none */

@@ -54,8 +54,7 @@ cairn_status scan_print_answer(scan *s, cairn_error *error)
         return print_to_file(s, error);
     }
     errno = 0;
-    cairn_status status =
-        cairn_answer_print(stdout, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
+    cairn_status status = cairn_answer_print(stdout, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
     return status == CAIRN_OK ? status : cairn_fail(error, status, "standard output: %s", strerror(errno));
 }
 
@@ -70,8 +69,8 @@ static void print_note(const scan *s, const cairn_note *note, const char *what)
     for (uint32_t i = file->first_block; i < note->block; i++) {
         row += s->lead.share[i].rows;
     }
-    fprintf(stderr, "scan: warning: %llu %s; the first: %s: row %llu", (unsigned long long)note->count, what, file->path,
-            (unsigned long long)row);
+    fprintf(stderr, "scan: warning: %llu %s; the first: %s: row %llu", (unsigned long long)note->count, what,
+            file->path, (unsigned long long)row);
     if (note->text[0] != '\0') {
         fputs(": ", stderr);
         for (const char *c = note->text; *c != '\0'; c++) {
@@ -112,7 +111,7 @@ void scan_print_summary(scan *s, const cairn_restored *restored)
     }
     if (s->lead.bytes_read > s->plan.bytes) {
         bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
-        fprintf(stderr, "; no row read twice, %s of bytes", bytes);
+        fprintf(stderr, "; %s read more than once (no row counted twice)", bytes);
     }
     fputs("\n", stderr);
 }
@@ -130,6 +129,6 @@ void scan_print_progress(scan *s)
     s->lead.told = now;
     bytes_text(s->lead.bytes_done, done, sizeof done);
     bytes_text(s->plan.bytes, total, sizeof total);
-    fprintf(stderr, "scan: %.0f %%: %s of %s, %.0f s\n", 100.0 * (double)s->lead.bytes_done / (double)s->plan.bytes, done,
-            total, now - s->began);
+    fprintf(stderr, "scan: %.0f %%: %s of %s, %.0f s\n", 100.0 * (double)s->lead.bytes_done / (double)s->plan.bytes,
+            done, total, now - s->began);
 }

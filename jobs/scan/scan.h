@@ -23,8 +23,8 @@ typedef struct scan_options {
     size_t path_count;
 } scan_options;
 
-/* What a process has read of a block. Entries of one block: the done one or else the largest cursor says how far it was read; the rows before a
- * cursor may be in the groups of another process. */
+/* What a process has read of a block. Entries of one block: the done one or else the largest cursor says how far it
+ * was read; the rows before a cursor may be in the groups of another process. */
 typedef struct scan_read {
     uint32_t block;
     bool done;
@@ -69,8 +69,8 @@ typedef struct scan {
     bool asked;          /* the first asks of this generation are sent */
     cairn_lease lease[SCAN_LEASES];
     uint32_t leases;
-    bool wrong;        /* lease[0] ended with CAIRN_READ_WRONG: wait for the new generation */
-    scan_read *reads;  /* [read_count] */
+    bool wrong;       /* lease[0] ended with CAIRN_READ_WRONG: wait for the new generation */
+    scan_read *reads; /* [read_count] */
     size_t read_count, read_room;
     cairn_groups groups;
     uint64_t bytes_before; /* read by launches before this one */
@@ -90,14 +90,16 @@ extern const cairn_handlers scan_handlers;
 CAIRN_MUST_CHECK cairn_status scan_note_read(scan *s, scan_read read);
 /* Throw away what this process has read. */
 CAIRN_MUST_CHECK cairn_status scan_forget(scan *s, uint32_t generation);
-/* Process 0: nothing is read yet; blocks that need no scan are open. scan_lead_ready opens them after scan_lead_begin. */
+/* Process 0: nothing is read yet; blocks that need no scan are open. scan_lead_ready opens them after
+ * scan_lead_begin. */
 CAIRN_MUST_CHECK cairn_status scan_lead_begin(scan *s);
 CAIRN_MUST_CHECK cairn_status scan_lead_ready(scan *s);
 
 /* state.c */
 cairn_status scan_save(void *context, cairn_sink *sink);
 cairn_status scan_load(void *context, const void *data, size_t bytes, uint32_t old_process, uint32_t old_count);
-/* After the plan is known, collective: go on from the blobs. CAIRN_E_MISMATCH, with error: the input is not the snapshot's. */
+/* After the plan is known, collective: go on from the blobs. CAIRN_E_MISMATCH, with error: the input is not the
+ * snapshot's. */
 CAIRN_MUST_CHECK cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *error);
 void scan_forget_blobs(scan *s);
 

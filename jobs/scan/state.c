@@ -1,12 +1,13 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 1 ("CSC1"): fingerprint of plan and query; generation, flags, leases, what was read of which block, bytes
- * read, the groups. Process 0's blob goes on with the plan itself (to name the file that has changed), the careful files, how far they are
- * scanned, and the division.
+ * One blob a process, format 1 ("CSC1"): fingerprint of plan and query; generation, flags, leases, what was read of
+ * which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
+ * changed), the careful files, how far they are scanned, and the division.
  *
- * On the same number of processes the blob is the state, and the messages in flight fit it. On another number each process merges the
- * blobs that it is given, and process 0 learns what was read of each block: the done entry, or the largest cursor in an entry or
- * lease. Everything else is open. The blobs hold each row's contribution in exactly one place, so nothing counts twice:
+ * On the same number of processes the blob is the state, and the messages in flight fit it. On another number each
+ * process merges the blobs that it is given, and process 0 learns what was read of each block: the done entry, or the
+ * largest cursor in an entry or lease. Everything else is open. The blobs hold each row's contribution in exactly one
+ * place, so nothing counts twice:
  *   - a block that was handed on at a cursor left its earlier rows with the process that read them;
  *   - blobs of an older generation than process 0's are thrown away, as the RESET on its way to them said;
  *   - a WRONG that was on its way is said again. */
@@ -155,7 +156,8 @@ static bool lease_fits(const scan *s, const cairn_lease *lease)
         return false;
     }
     const cairn_block *block = &s->plan.blocks[lease->block];
-    return lease->cursor + 1 >= block->start && (s->wrong || lease->cursor < block->end || lease->cursor <= s->plan.files[block->file].bytes);
+    return lease->cursor + 1 >= block->start &&
+           (s->wrong || lease->cursor < block->end || lease->cursor <= s->plan.files[block->file].bytes);
 }
 
 static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)

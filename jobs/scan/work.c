@@ -1,5 +1,5 @@
-/* The protocol of scan. Process 0 leads: it divides the blocks of the plan (dataset/division.h) and puts the answer together; every
- * process, 0 as well, reads.
+/* The protocol of scan. Process 0 leads: it divides the blocks of the plan (dataset/division.h) and puts the answer
+ * together; every process, 0 as well, reads.
  *
  *   ASK     reader -> 0   so many more blocks, please: once in a generation
  *   GRANT   0 -> reader   a block, where its first row is to be looked for, or the cursor to go on from
@@ -11,15 +11,18 @@
  *   STOP    0 -> all      leave, with this exit code
  *   ERROR   reader -> 0   this input cannot be read; process 0 says so and stops all
  *
- * One on_idle call reads one chunk; between two of them the process is at a safe point, and lease and groups fit each other.
+ * One on_idle call reads one chunk; between two of them the process is at a safe point, and lease and groups fit each
+ * other.
  *
- * Reading nothing twice. ASK, GRANT, DONE and WRONG carry the generation; those of an older one are dropped. On the same number of processes a
- * restart finds them in their channels and goes on. On another number they are gone, and nothing is lost by it: what was read is told
- * by the readers' own states alone (state.c), and a grant that nobody began is simply open again.
+ * Reading nothing twice. ASK, GRANT, DONE and WRONG carry the generation; those of an older one are dropped. On the
+ * same number of processes a restart finds them in their channels and goes on. On another number they are gone, and
+ * nothing is lost by it: what was read is told by the readers' own states alone (state.c), and a grant that nobody
+ * began is simply open again.
  *
- * The end. COLLECT, PART and STOP carry the number of the launch, and are dropped when they are of an earlier one. A reader keeps
- * its aggregates after it has sent them, and process 0's merged total is no part of its state. So wherever a cut passes through
- * the end, each aggregate is in the state of exactly one process, once; the restart finds all blocks done and collects anew. */
+ * The end. COLLECT, PART and STOP carry the number of the launch, and are dropped when they are of an earlier one. A
+ * reader keeps its aggregates after it has sent them, and process 0's merged total is no part of its state. So
+ * wherever a cut passes through the end, each aggregate is in the state of exactly one process, once; the restart
+ * finds all blocks done and collects anew. */
 #include "scan.h"
 
 #include <sys/stat.h>
@@ -52,7 +55,8 @@ int scan_exit_code(cairn_status status)
 /* Send and free. */
 static cairn_status send_pack(scan *s, uint32_t to, uint32_t tag, cairn_pack *pack)
 {
-    cairn_status status = cairn_pack_ok(pack) ? cairn_send(s->process, to, tag, pack->data, pack->bytes) : CAIRN_E_NOMEM;
+    cairn_status status =
+        cairn_pack_ok(pack) ? cairn_send(s->process, to, tag, pack->data, pack->bytes) : CAIRN_E_NOMEM;
 
     free(pack->data);
     *pack = (cairn_pack){0};

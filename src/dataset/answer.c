@@ -110,9 +110,9 @@ static bool print_value(const answer *a, const row *r, uint32_t index, bool roun
     const cairn_aggregate *aggregate = &a->query->aggregate[index];
 
     if (aggregate->kind == CAIRN_COUNT) {
-        uint64_t count = r->group == NULL                      ? 0
+        uint64_t count = r->group == NULL                     ? 0
                          : aggregate->value == CAIRN_NO_VALUE ? r->group->rows
-                                                               : r->group->cell[aggregate->value].present;
+                                                              : r->group->cell[aggregate->value].present;
         (void)snprintf(text, CAIRN_NUMBER_TEXT, "%llu", (unsigned long long)count);
         return true;
     }
@@ -159,7 +159,11 @@ static void csv_field(FILE *out, const char *text, size_t bytes)
 static size_t utf8_length(const unsigned char *text, size_t bytes)
 {
     unsigned char c = text[0];
-    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t length = c < 0x80                ? 1
+                    : c >= 0xc2 && c < 0xe0 ? 2
+                    : c >= 0xe0 && c < 0xf0 ? 3
+                    : c >= 0xf0 && c < 0xf5 ? 4
+                                            : 0;
 
     if (length == 0 || length > bytes) {
         return 0;
@@ -245,8 +249,8 @@ static void print_json(const answer *a)
             (void)fputs(": ", a->out);
             if (k < a->query->group_count) {
                 json_string(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
-            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text) && strcmp(text, "inf") != 0 &&
-                       strcmp(text, "-inf") != 0) {
+            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text) &&
+                       strcmp(text, "inf") != 0 && strcmp(text, "-inf") != 0) {
                 (void)fputs(text, a->out);
             } else {
                 (void)fputs("null", a->out);

@@ -1,10 +1,11 @@
 /* Printing the groups.
  *
- * Groups are sorted by their columns from left to right: by value where every key of that column is a number, by bytes elsewhere (and
- * between numbers of equal value). Numbers print the same wherever and in whatever order they were read: counts as integers; a sum, min
- * or max of fixed numbers exactly, without trailing zeros; means and what holds wide numbers as the shortest text that reads back as the same
- * double, the mean being the exact one rounded once (the table rounds means to 6 decimals). Without any number sum, mean, min and max
- * are missing: nothing in CSV, null in JSON, - in the table. */
+ * Groups are sorted by their columns from left to right: by value where every key of that column is a number, by
+ * bytes elsewhere (and between numbers of equal value). Numbers print the same wherever and in whatever order they
+ * were read: counts as integers; a sum, min or max of fixed numbers exactly, without trailing zeros; means and what
+ * holds wide numbers as the shortest text that reads back as the same double, the mean being the exact one rounded
+ * once (the table rounds means to 6 decimals). Without any number sum, mean, min and max are missing: nothing in CSV,
+ * null in JSON, - in the table. */
 #ifndef CAIRN_DATASET_ANSWER_H
 #define CAIRN_DATASET_ANSWER_H
 
@@ -14,8 +15,9 @@
 
 typedef enum cairn_format { CAIRN_FORMAT_TABLE, CAIRN_FORMAT_CSV, CAIRN_FORMAT_JSON } cairn_format;
 
-/* Write header and groups to out. Group keys are strings in JSON; bytes that are not UTF-8 become U+FFFD there. In the table control
- * bytes become '?'. Without group columns there is one row, also when nothing was read. CAIRN_E_IO (errno says why), CAIRN_E_NOMEM. */
+/* Write header and groups to out. Group keys are strings in JSON; bytes that are not UTF-8 become U+FFFD there. In
+ * the table control bytes become '?'. Without group columns there is one row, also when nothing was read. CAIRN_E_IO
+ * (errno says why), CAIRN_E_NOMEM. */
 CAIRN_MUST_CHECK cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_groups *groups,
                                                  const cairn_query *query, const cairn_columns *columns);
 

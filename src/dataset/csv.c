@@ -150,7 +150,8 @@ bool cairn_csv_quoted(const char *at, const char *end, bool final, char delimite
     return true;
 }
 
-/* Take one field of a row apart, the plain and slow way. *at moves behind it and what ends it. *last: it ends the row. */
+/* Take one field of a row apart, the plain and slow way. *at moves behind it and what ends it. *last: it ends the
+ * row. */
 static bool slow_field(const char **at, const char *end, bool whole, char delimiter, char *room, size_t *used,
                        cairn_field *field, bool *last)
 {

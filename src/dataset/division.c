@@ -55,7 +55,8 @@ static void grant_to_waiting(cairn_division *division, cairn_division_output *ou
     }
 }
 
-cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event, cairn_division_output *out)
+cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event,
+                                 cairn_division_output *out)
 {
     cairn_share *share = event->block < division->blocks ? &division->share[event->block] : NULL;
 

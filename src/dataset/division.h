@@ -1,12 +1,13 @@
 /* Who reads which block: the division of the work among processes, as a pure core.
  *
- * cairn_division_step takes one event and says which grants to send. No IO, MPI, allocation or clock in it: the caller gives the memory.
+ * cairn_division_step takes one event and says which grants to send. No IO, MPI, allocation or clock in it: the
+ * caller gives the memory.
  *
- * A block goes WAITING -> OPEN -> GRANTED -> DONE. WAITING blocks belong to careful files (plan.h): their start state is not known yet.
- * A process asks once for each block that it wants in hand (two: one that it reads and the next), and a DONE counts as the next ask. Asks that
- * cannot be answered yet are remembered. The lowest open block goes to whoever asks: so a slow process, which asks seldom, gets little.
- * Near the end (as many open blocks as processes, or fewer) nobody gets a second block while it has one: what is left goes
- * to those that are ready for it.
+ * A block goes WAITING -> OPEN -> GRANTED -> DONE. WAITING blocks belong to careful files (plan.h): their start state
+ * is not known yet. A process asks once for each block that it wants in hand (two: one that it reads and the next),
+ * and a DONE counts as the next ask. Asks that cannot be answered yet are remembered. The lowest open block goes to
+ * whoever asks: so a slow process, which asks seldom, gets little. Near the end (as many open blocks as processes, or
+ * fewer) nobody gets a second block while it has one: what is left goes to those that are ready for it.
  *
  * Invariants (cairn_division_check):
  *   D1  done + granted + open + waiting blocks = all blocks
@@ -20,7 +21,12 @@
 
 #include <cairn/status.h>
 
-typedef enum cairn_block_is { CAIRN_BLOCK_WAITING, CAIRN_BLOCK_OPEN, CAIRN_BLOCK_GRANTED, CAIRN_BLOCK_DONE } cairn_block_is;
+typedef enum cairn_block_is {
+    CAIRN_BLOCK_WAITING,
+    CAIRN_BLOCK_OPEN,
+    CAIRN_BLOCK_GRANTED,
+    CAIRN_BLOCK_DONE
+} cairn_block_is;
 
 typedef struct cairn_share {
     uint64_t rows;   /* DONE: rows of the block; OPEN or GRANTED: rows before the cursor */
@@ -33,7 +39,7 @@ typedef struct cairn_share {
 typedef struct cairn_division {
     uint32_t blocks, processes;
     uint32_t open, granted, done;
-    uint32_t lowest; /* no block below this one is open */
+    uint32_t lowest;    /* no block below this one is open */
     cairn_share *share; /* [blocks], caller's    */
     uint32_t *held;     /* [processes], caller's */
     uint32_t *asks;     /* [processes], caller's: not answered yet */
@@ -54,18 +60,20 @@ typedef struct cairn_division_output {
 } cairn_division_output;
 
 /* All blocks WAITING, nobody asks. share, held, asks are the caller's. */
-void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t processes, cairn_share *share, uint32_t *held,
-                         uint32_t *asks);
-/* CAIRN_E_INVALID: the event is not legal now (DONE of a block that this process does not hold, ...); nothing changes. */
+void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t processes, cairn_share *share,
+                         uint32_t *held, uint32_t *asks);
+/* CAIRN_E_INVALID: the event is not legal now (DONE of a block that this process does not hold, ...); nothing
+ * changes. */
 CAIRN_MUST_CHECK cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event,
                                                   cairn_division_output *out);
 /* Before the first ask: the block was read already, by a launch before this one, wholly (done) or up to cursor.
  * CAIRN_E_INVALID: no such block, or it is known already. */
-CAIRN_MUST_CHECK cairn_status cairn_division_resume(cairn_division *division, uint32_t block, bool done, uint64_t cursor,
-                                                    uint64_t rows);
+CAIRN_MUST_CHECK cairn_status cairn_division_resume(cairn_division *division, uint32_t block, bool done,
+                                                    uint64_t cursor, uint64_t rows);
 bool cairn_division_check(const cairn_division *division, const char **broken);
 
-/* Format 1. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT, CAIRN_E_MISMATCH. */
+/* Format 1. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT,
+ * CAIRN_E_MISMATCH. */
 void cairn_division_pack(const cairn_division *division, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpack);
 

@@ -154,8 +154,8 @@ static void merge_note(cairn_note *note, const cairn_note *other)
 {
     uint64_t count = note->count + other->count;
 
-    if (other->count > 0 && (note->count == 0 || other->block < note->block ||
-                             (other->block == note->block && other->row < note->row))) {
+    if (other->count > 0 &&
+        (note->count == 0 || other->block < note->block || (other->block == note->block && other->row < note->row))) {
         *note = *other;
     }
     note->count = count;
@@ -320,7 +320,11 @@ static cairn_status unpack_group(cairn_groups *groups, cairn_unpack *unpack)
         cell->high = (int64_t)cairn_unpack_u64(unpack);
         cell->wide_low = unpack_double(unpack);
         cell->wide_high = unpack_double(unpack);
-        status = cairn_sum_unpack(&cell->sum, unpack);
+        if (isnan(cell->wide_low) || isnan(cell->wide_high)) {
+            status = CAIRN_E_CORRUPT;
+        } else {
+            status = cairn_sum_unpack(&cell->sum, unpack);
+        }
     }
     return status;
 }

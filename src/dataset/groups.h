@@ -1,11 +1,11 @@
 /* Partial aggregates: one entry a group, found by the bytes of its group columns; plus what was counted on the way.
  *
- * Everything in it is exact and does not depend on the order in which rows come, so two tables over different rows merge into what
- * one table over all the rows holds.
+ * Everything in it is exact and does not depend on the order in which rows come, so two tables over different rows
+ * merge into what one table over all the rows holds.
  *
- * A key is the text of the group column, or with several columns of each: its length (u32, little-endian), then its bytes. Entries lie one
- * after the other in one array, keys in another; slots (a power of two, at most half full) hold entry index + 1. Keys and buffers
- * have CAIRN_CSV_SLACK readable bytes behind them. */
+ * A key is the text of the group column, or with several columns of each: its length (u32, little-endian), then its
+ * bytes. Entries lie one after the other in one array, keys in another; slots (a power of two, at most half full)
+ * hold entry index + 1. Keys and buffers have CAIRN_CSV_SLACK readable bytes behind them. */
 #ifndef CAIRN_DATASET_GROUPS_H
 #define CAIRN_DATASET_GROUPS_H
 
@@ -80,8 +80,8 @@ cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cair
 
 static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry_key key)
 {
-    cairn_u128 product = (cairn_u128)(key.first ^ UINT64_C(0x9e3779b97f4a7c15)) *
-                         (key.last ^ key.bytes ^ UINT64_C(0xd6e8feb86659fd93));
+    cairn_u128 product =
+        (cairn_u128)(key.first ^ UINT64_C(0x9e3779b97f4a7c15)) * (key.last ^ key.bytes ^ UINT64_C(0xd6e8feb86659fd93));
     return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64)) & groups->slot_mask;
 }
 
@@ -105,7 +105,8 @@ static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *t
     uint32_t index = groups->slots[slot];
     if (__builtin_expect(index != 0, 1)) {
         cairn_group *group = cairn_groups_at(groups, index - 1);
-        if (__builtin_expect(group->key.first == key.first && group->key.last == key.last && group->key.bytes == bytes &&
+        if (__builtin_expect(group->key.first == key.first && group->key.last == key.last &&
+                                 group->key.bytes == bytes &&
                                  (bytes <= 16 || memcmp(groups->keys + group->key.at, text, bytes) == 0),
                              1)) {
             return group;
@@ -124,8 +125,8 @@ CAIRN_MUST_CHECK cairn_status cairn_cell_add_slow(cairn_cell *cell, const char *
 /* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
 
-/* Bytes, format 1: u32 "CGR1", value_count, group count; the counts; for each group key, rows, cells. unpack fills an initialised or
- * zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */
+/* Bytes, format 1: u32 "CGR1", value_count, group count; the counts; for each group key, rows, cells. unpack fills an
+ * initialised or zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */
 void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_groups_unpack(cairn_groups *groups, cairn_unpack *unpack);
 

@@ -191,6 +191,10 @@ void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT])
         memcpy(text, "0", 2);
         return;
     }
+    if (!isfinite(value)) { /* a sum beyond every double */
+        (void)snprintf(text, CAIRN_NUMBER_TEXT, "%s", isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
+        return;
+    }
     for (precision = 1; precision < 17; precision++) {
         (void)snprintf(exact, sizeof exact, "%.*e", precision - 1, value);
         if (strtod(exact, NULL) == value) {

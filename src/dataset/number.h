@@ -1,11 +1,12 @@
 /* Numbers as they stand in text, exactly.
  *
  * A number is one of two kinds:
- *   fixed  |value| < 9.2e9, at most 9 digits behind the point and at most 18 significant digits: an int64 of billionths. Exact.
+ *   fixed  |value| < 9.2e9, at most 9 digits behind the point and at most 18 significant digits: an int64 of
+ *   billionths. Exact.
  *   wide   everything else that strtod reads (larger, finer): the nearest double.
- * The kind depends on the value alone, not on how it is written: 1e3, 1000 and 1000.000 are the same fixed number. Accepted:
- * [+-] digits [. digits] [e [+-] digits], with blanks around; at least one digit. Not numbers: hexadecimal, inf, nan, and what
- * overflows a double. */
+ * The kind depends on the value alone, not on how it is written: 1e3, 1000 and 1000.000 are the same fixed number.
+ * Accepted: [+-] digits [. digits] [e [+-] digits], with blanks around; at least one digit. Not numbers: hexadecimal,
+ * inf, nan, and what overflows a double. */
 #ifndef CAIRN_DATASET_NUMBER_H
 #define CAIRN_DATASET_NUMBER_H
 
@@ -43,7 +44,8 @@ void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT]);
 void cairn_fixed_print(cairn_i128 fixed, char text[CAIRN_NUMBER_TEXT]);
 void cairn_number_print(cairn_number number, char text[CAIRN_NUMBER_TEXT]);
 
-/* The quick way for what most files hold: [-] up to 9 digits [. up to 9 digits] and nothing else. false: take the general way. */
+/* The quick way for what most files hold: [-] up to 9 digits [. up to 9 digits] and nothing else. false: take the
+ * general way. */
 static inline bool cairn_number_quick(const char *text, size_t bytes, int64_t *fixed)
 {
     static const int64_t power[10] = {1000000000, 100000000, 10000000, 1000000, 100000, 10000, 1000, 100, 10, 1};

@@ -1,7 +1,8 @@
 /* Little-endian bytes to write and to read back, with every length checked when read.
  *
- * A pack grows as it is written; the first failed allocation is remembered and told by cairn_pack_ok. An unpack never reads past
- * its end: the first attempt makes it bad, everything it gives after that is 0, and the caller asks once, at the end. */
+ * A pack grows as it is written; the first failed allocation is remembered and told by cairn_pack_ok. An unpack never
+ * reads past its end: the first attempt makes it bad, everything it gives after that is 0, and the caller asks once,
+ * at the end. */
 #ifndef CAIRN_DATASET_PACK_H
 #define CAIRN_DATASET_PACK_H
 

@@ -74,8 +74,8 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
     }
     uint32_t before = plan->file_count;
     for (int i = 0; i < count; i++) {
-        int length = snprintf(path, sizeof path, "%s%s%s", folder,
-                              folder[strlen(folder) - 1] == '/' ? "" : "/", entries[i]->d_name);
+        int length = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+                              entries[i]->d_name);
         if (status == CAIRN_OK && length >= (int)sizeof path) {
             status = cairn_fail(error, CAIRN_E_INVALID, "%s: the path is too long", folder);
         }
@@ -99,13 +99,13 @@ static cairn_status check_columns(const cairn_plan *plan, const cairn_plan_file 
 
     for (uint32_t i = 0; i < columns->count && i < plan->columns.count; i++) {
         if (strcmp(columns->name[i], plan->columns.name[i]) != 0) {
-            return cairn_fail(error, CAIRN_E_INVALID, "%s: column %u is %.80s, but it is %.80s in %s", file->path, i + 1,
-                              columns->name[i], plan->columns.name[i], first);
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: column %u is %.80s, but it is %.80s in %s", file->path,
+                              i + 1, columns->name[i], plan->columns.name[i], first);
         }
     }
     if (columns->count != plan->columns.count) {
-        return cairn_fail(error, CAIRN_E_INVALID, "%s: has %u columns, but %s has %u", file->path, columns->count, first,
-                          plan->columns.count);
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: has %u columns, but %s has %u", file->path, columns->count,
+                          first, plan->columns.count);
     }
     return CAIRN_OK;
 }

@@ -1,17 +1,22 @@
-/* The plan of a read: which files, with which header, cut into which blocks. It depends on the files alone, never on the number of
- * processes.
+/* The plan of a read: which files, with which header, cut into which blocks. It depends on the files alone, never on
+ * the number of processes.
  *
- * A block is a range of bytes [start, end) of a file; its rows are those whose first byte lies in it. Blocks are clamp(total / 256,
- * 64 KiB, 4 MiB) bytes, a quarter of it (at least 64 KiB) in the last tenth of all bytes, so that the end of a run is divided finely.
+ * A block is a range of bytes [start, end) of a file; its rows are those whose first byte lies in it. Blocks are
+ * clamp(total / 256, 64 KiB, 4 MiB) bytes, a quarter of it (at least 64 KiB) in the last tenth of all bytes, so that
+ * the end of a run is divided finely.
  *
- * Where a block's first row starts is undecidable from the middle of a file when quoted fields hold line breaks. Most files have none,
- * so it is decided like this:
- *   - By default a reader takes the first line feed at or behind start - 1 for the end of a row. The reader of the block before it
- *     knows better, as it comes from a true row border: when its last row ends elsewhere than at the first line feed at or behind its
- *     end - 1, the guess was wrong. It says so (CAIRN_READ_WRONG), everything read so far is thrown away and the file is marked careful.
- *     By induction over the blocks of a file, an answer without that outcome is right.
- *   - A careful file is scanned for its quotes from the start (cairn_csv_scan, at the speed of memchr), and each of its blocks is handed
- *     out with the true state at its start. A file whose first 64 KiB show a quoted line break is careful from the start. */
+ * Where a block's first row starts is undecidable from the middle of a file when quoted fields hold line breaks. Most
+ * files have none, so it is decided like this:
+ *   - By default a reader takes the first line feed at or behind start - 1 for the end of a row. The reader of the
+ *   block before it
+ *     knows better, as it comes from a true row border: when its last row ends elsewhere than at the first line feed
+ *     at or behind its end - 1, the guess was wrong. It says so (CAIRN_READ_WRONG), everything read so far is thrown
+ *     away and the file is marked careful. By induction over the blocks of a file, an answer without that outcome is
+ *     right.
+ *   - A careful file is scanned for its quotes from the start (cairn_csv_scan, at the speed of memchr), and each of
+ *   its blocks is handed
+ *     out with the true state at its start. A file whose first 64 KiB show a quoted line break is careful from the
+ *     start. */
 #ifndef CAIRN_DATASET_PLAN_H
 #define CAIRN_DATASET_PLAN_H
 
@@ -45,9 +50,10 @@ typedef struct cairn_plan {
     uint64_t block_bytes;
 } cairn_plan;
 
-/* Make the plan of these files and folders (of a folder: its *.csv, *.tsv, *.txt, sorted by name, not of its subfolders).
- * delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors, naming the file: CAIRN_E_NOT_FOUND,
- * CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no such files in a folder, a header that differs, an empty file), CAIRN_E_NOMEM. */
+/* Make the plan of these files and folders (of a folder: its *.csv, *.tsv, *.txt, sorted by name, not of its
+ * subfolders). delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors,
+ * naming the file: CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no such files in a folder, a
+ * header that differs, an empty file), CAIRN_E_NOMEM. */
 CAIRN_MUST_CHECK cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
                                               uint64_t block_bytes, cairn_error *error);
 void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
@@ -56,7 +62,8 @@ void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
 void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack);
 
-/* CAIRN_OK when `now` reads the same as `then`; else CAIRN_E_MISMATCH, and error names the first file that differs and how. */
+/* CAIRN_OK when `now` reads the same as `then`; else CAIRN_E_MISMATCH, and error names the first file that differs
+ * and how. */
 CAIRN_MUST_CHECK cairn_status cairn_plan_compare(const cairn_plan *then, const cairn_plan *now, cairn_error *error);
 
 #endif

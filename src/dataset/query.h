@@ -31,8 +31,9 @@ typedef struct cairn_query {
     cairn_aggregate aggregate[CAIRN_AGGREGATES_MAX];
 } cairn_query;
 
-/* group_by: "a,b" or NULL; aggregates: "count,mean(delay)" or NULL for count. A name with a comma or parenthesis in it is put in
- * double quotes. CAIRN_E_INVALID with error: unknown column (lists the columns), name that is twice in the header, unknown aggregate. */
+/* group_by: "a,b" or NULL; aggregates: "count,mean(delay)" or NULL for count. A name with a comma or parenthesis in
+ * it is put in double quotes. CAIRN_E_INVALID with error: unknown column (lists the columns), name that is twice in
+ * the header, unknown aggregate. */
 CAIRN_MUST_CHECK cairn_status cairn_query_parse(cairn_query *query, const char *group_by, const char *aggregates,
                                                 const cairn_columns *columns, cairn_error *error);
 

@@ -1,5 +1,5 @@
-/* The loop over rows. Structure bytes (delimiter, line feed, quote) are found 64 bytes at a time as bits of a mask; fields lie between
- * them. Only the columns that the query names are kept. */
+/* The loop over rows. Structure bytes (delimiter, line feed, quote) are found 64 bytes at a time as bits of a mask;
+ * fields lie between them. Only the columns that the query names are kept. */
 #include "dataset/reader.h"
 
 #include <errno.h>

@@ -1,10 +1,11 @@
 /* Reading blocks of a plan into a table of groups, a piece at a time.
  *
- * A lease is one block on its way: all of it that must outlive a restart. Between two steps its cursor is the start of a row (or, while
- * the first row is still looked for, the next byte to look at), and every row before it is in the groups: so lease and groups together
- * are a state to go on from, by any process.
+ * A lease is one block on its way: all of it that must outlive a restart. Between two steps its cursor is the start
+ * of a row (or, while the first row is still looked for, the next byte to look at), and every row before it is in the
+ * groups: so lease and groups together are a state to go on from, by any process.
  *
- * Each byte is read from the file once, but for the rows that cross a block's border: their tail is read by both sides. */
+ * Each byte is read from the file once, but for the rows that cross a block's border: their tail is read by both
+ * sides. */
 #ifndef CAIRN_DATASET_READER_H
 #define CAIRN_DATASET_READER_H
 
@@ -44,22 +45,23 @@ typedef struct cairn_reader cairn_reader;
 CAIRN_MUST_CHECK cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const cairn_query *query);
 void cairn_reader_close(cairn_reader *reader); /* NULL-safe */
 
-/* Read about `bytes` more bytes of the lease's block (more when a row is longer). Errors, naming the file: CAIRN_E_MISMATCH (changed
- * since the plan was made), CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (a row over CAIRN_ROW_BYTES_MAX),
- * CAIRN_E_NOMEM. After an error lease and groups are not to be used any more. */
+/* Read about `bytes` more bytes of the lease's block (more when a row is longer). Errors, naming the file:
+ * CAIRN_E_MISMATCH (changed since the plan was made), CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID
+ * (a row over CAIRN_ROW_BYTES_MAX), CAIRN_E_NOMEM. After an error lease and groups are not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_groups *groups,
                                                 size_t bytes, cairn_outcome *outcome, cairn_error *error);
 
-/* The scan of a careful file: the states at the starts of its blocks, one after the other, from CAIRN_CSV_ROW at the first. Scans from the
- * start of `block`, where the state is *state, to its end, where it sets it. */
+/* The scan of a careful file: the states at the starts of its blocks, one after the other, from CAIRN_CSV_ROW at the
+ * first. Scans from the start of `block`, where the state is *state, to its end, where it sets it. */
 CAIRN_MUST_CHECK cairn_status cairn_reader_scan(cairn_reader *reader, uint32_t block, cairn_csv_state *state,
                                                 cairn_error *error);
 
 /* Bytes read from files so far. */
 uint64_t cairn_reader_bytes(const cairn_reader *reader);
 
-/* For the fuzzer and tests: take rows from memory instead. text has CAIRN_CSV_SLACK readable bytes behind it. Rows that begin before
- * `limit` are taken; *next gets where the next row begins. final: the text ends where the file ends. */
+/* For the fuzzer and tests: take rows from memory instead. text has CAIRN_CSV_SLACK readable bytes behind it. Rows
+ * that begin before `limit` are taken; *next gets where the next row begins. final: the text ends where the file
+ * ends. */
 CAIRN_MUST_CHECK cairn_status cairn_reader_rows(cairn_reader *reader, const char *text, size_t bytes, size_t limit,
                                                 bool final, uint32_t block, uint64_t *rows, cairn_groups *groups,
                                                 size_t *next);

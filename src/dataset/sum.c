@@ -1,7 +1,7 @@
 /* Exact sums: see sum.h for the claim.
  *
- * Invariant of a wide sum: value = sum of digit[i] * 2^(32 i - 1152), |digit[i]| < 2^62. Carried form: every digit but the last is in
- * 0..2^32-1 (so the last one holds the sign); it is unique, and is what is packed. */
+ * Invariant of a wide sum: value = sum of digit[i] * 2^(32 i - 1152), |digit[i]| < 2^62. Carried form: every digit
+ * but the last is in 0..2^32-1 (so the last one holds the sign); it is unique, and is what is packed. */
 #include "dataset/sum.h"
 
 #include <math.h>

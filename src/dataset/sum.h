@@ -1,13 +1,13 @@
 /* Sums that do not depend on the order or on how the values were divided among processes.
  *
- * The claim: the sum is the exact sum of the numbers (number.h: fixed numbers as written, wide ones as their nearest double),
- * rounded once, to nearest even, when it is asked for; the same holds for the mean. Adding and merging is integer arithmetic, so
- * every order and division gives the same bits.
+ * The claim: the sum is the exact sum of the numbers (number.h: fixed numbers as written, wide ones as their nearest
+ * double), rounded once, to nearest even, when it is asked for; the same holds for the mean. Adding and merging is
+ * integer arithmetic, so every order and division gives the same bits.
  *
- * Fixed numbers go to a 128-bit count of billionths (2^64 numbers of 2^63 fit). Wide ones go to a superaccumulator, made when the
- * first comes: a fixed-point number of 32-bit digits that covers every double, with carries put off (Kulisch; Neal 2015).
- * A sum that is a sum of fixed numbers only is printed exactly, as a decimal; any other as the shortest text of its nearest double
- * ("inf" when it is beyond a double, which the exact sum itself never is). */
+ * Fixed numbers go to a 128-bit count of billionths (2^64 numbers of 2^63 fit). Wide ones go to a superaccumulator,
+ * made when the first comes: a fixed-point number of 32-bit digits that covers every double, with carries put off
+ * (Kulisch; Neal 2015). A sum that is a sum of fixed numbers only is printed exactly, as a decimal; any other as the
+ * shortest text of its nearest double ("inf" when it is beyond a double, which the exact sum itself never is). */
 #ifndef CAIRN_DATASET_SUM_H
 #define CAIRN_DATASET_SUM_H
 
@@ -16,7 +16,8 @@
 
 #include <cairn/status.h>
 
-/* Digit i counts 2^(32 i - 1152): from below the least subnormal (2^-1074) to 2^1088 with room for 2^63 numbers of the largest. */
+/* Digit i counts 2^(32 i - 1152): from below the least subnormal (2^-1074) to 2^1088 with room for 2^63 numbers of
+ * the largest. */
 #define CAIRN_WIDE_DIGITS 72
 
 typedef struct cairn_wide_sum {

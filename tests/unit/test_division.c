@@ -1,0 +1,170 @@
+/* Goal: every block is granted to exactly one process at a time and is done exactly once, whatever the order of
+ * events; nobody starves; bytes and resumes keep all of it.
+ * Method: random processes of different speeds; all invariants after every event; the division goes through bytes now
+ * and then. */
+#include "dataset/division.h"
+#include "support/unit.h"
+
+#include <string.h>
+
+static uint64_t rng_state = 0x2545f4914f6cdd1du;
+static uint64_t rng(void)
+{
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return rng_state;
+}
+
+enum { BLOCKS = 200, PROCESSES = 9 };
+
+typedef struct bed {
+    cairn_division d;
+    cairn_share share[BLOCKS];
+    uint32_t held[PROCESSES], asks[PROCESSES];
+    uint32_t queue[PROCESSES][BLOCKS], queued[PROCESSES]; /* granted, not done */
+    uint32_t granted[BLOCKS];
+    bool finished;
+} bed;
+
+static void step(bed *b, cairn_division_event event)
+{
+    cairn_division_output out;
+    const char *broken;
+
+    CU_ASSERT_FATAL(cairn_division_step(&b->d, &event, &out) == CAIRN_OK);
+    for (uint32_t i = 0; i < out.count; i++) {
+        b->queue[out.process[i]][b->queued[out.process[i]]++] = out.block[i];
+        b->granted[out.block[i]]++;
+        CU_ASSERT(b->granted[out.block[i]] == 1);
+        /* Near the end nobody gets a second block. */
+        CU_ASSERT(b->d.open + out.count - i > b->d.processes || b->queued[out.process[i]] == 1);
+    }
+    CU_ASSERT(!b->finished || !out.finished);
+    b->finished = b->finished || out.finished;
+    if (!cairn_division_check(&b->d, &broken)) {
+        fprintf(stderr, "%s\n", broken);
+        CU_FAIL_FATAL("invariant");
+    }
+}
+
+static void through_bytes(bed *b)
+{
+    cairn_pack pack = {0};
+    cairn_division_pack(&b->d, &pack);
+    for (int i = 0; i < 3; i++) {
+        cairn_unpack cut = {.data = pack.data, .bytes = rng() % pack.bytes};
+        CU_ASSERT(cairn_division_unpack(&b->d, &cut) == CAIRN_E_CORRUPT);
+    }
+    cairn_unpack unpack = {.data = pack.data, .bytes = pack.bytes};
+    CU_ASSERT_FATAL(cairn_division_unpack(&b->d, &unpack) == CAIRN_OK);
+    free(pack.data);
+}
+
+static void one_done(bed *b, uint32_t p)
+{
+    if (b->queued[p] > 0) {
+        uint32_t block = b->queue[p][0];
+        for (uint32_t i = 1; i < b->queued[p]; i++) {
+            b->queue[p][i - 1] = b->queue[p][i];
+        }
+        b->queued[p]--;
+        step(b, (cairn_division_event){.kind = CAIRN_DIVISION_DONE, .process = p, .block = block, .rows = block});
+    }
+}
+
+static void division_random_runs(void)
+{
+    static bed b;
+    for (int round = 0; round < 400; round++) {
+        uint32_t blocks = (uint32_t)(rng() % BLOCKS) + 1, processes = (uint32_t)(rng() % PROCESSES) + 1, ready = 0;
+        memset(&b, 0, sizeof b);
+        cairn_division_init(&b.d, blocks, processes, b.share, b.held, b.asks);
+        for (uint32_t i = 0; i + 1 < blocks && rng() % 3 == 0; i += 1 + (uint32_t)(rng() % 20)) {
+            bool done = rng() % 2 == 0;
+            CU_ASSERT(cairn_division_resume(&b.d, i, done, 77, 5) == CAIRN_OK);
+            b.granted[i] = done;
+        }
+        for (uint32_t p = 0; p < processes; p++) {
+            for (int k = 0; k < 2; k++) {
+                step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+            }
+        }
+        for (int i = 0; i < 100000 && !b.finished; i++) {
+            uint32_t p = (uint32_t)(rng() % processes);
+            while (ready < blocks && b.share[ready].is != CAIRN_BLOCK_WAITING) {
+                ready++;
+            }
+            if (ready < blocks && rng() % 3 != 0) {
+                step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = ready, .start = 5});
+            } else if (p == 0 || rng() % (p * 4) == 0) { /* the higher the id, the slower */
+                one_done(&b, p);
+            }
+            if (rng() % 50 == 0) {
+                through_bytes(&b);
+            }
+        }
+        CU_ASSERT(b.finished && b.d.done == blocks);
+        for (uint32_t i = 0; i < blocks; i++) {
+            CU_ASSERT(b.granted[i] == 1);
+        }
+    }
+}
+
+static void division_slow_process_gets_little(void)
+{
+    static bed b;
+    uint32_t slow = 0;
+    memset(&b, 0, sizeof b);
+    cairn_division_init(&b.d, 100, 4, b.share, b.held, b.asks);
+    for (uint32_t i = 0; i < 100; i++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
+    }
+    for (uint32_t p = 0; p < 4; p++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+    }
+    for (int round = 0; !b.finished && round < 1000; round++) {
+        for (uint32_t p = 0; p < 4; p++) {
+            if (p < 3 || round % 10 == 9) {
+                slow += p == 3 && b.queued[3] > 0;
+                one_done(&b, p);
+            }
+        }
+    }
+    CU_ASSERT(b.finished && slow >= 3 && slow <= 6); /* a tenth of the speed: about 1 of 31 */
+    /* Near the end nobody sits on a second block. */
+    CU_ASSERT(b.d.open == 0);
+}
+
+static void division_illegal_events_change_nothing(void)
+{
+    static bed b;
+    cairn_division_output out;
+    memset(&b, 0, sizeof b);
+    cairn_division_init(&b.d, 3, 2, b.share, b.held, b.asks);
+    step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = 0, .start = 0});
+    step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = 0});
+    const cairn_division_event wrong[] = {
+        {.kind = CAIRN_DIVISION_DONE, .process = 1, .block = 0},
+        {.kind = CAIRN_DIVISION_DONE, .process = 0, .block = 1},
+        {.kind = CAIRN_DIVISION_DONE, .process = 0, .block = 9},
+        {.kind = CAIRN_DIVISION_ASK, .process = 2},
+        {.kind = CAIRN_DIVISION_READY, .block = 0, .start = 0},
+        {.kind = CAIRN_DIVISION_READY, .block = 3, .start = 0},
+        {.kind = CAIRN_DIVISION_READY, .block = 1, .start = 6},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        CU_ASSERT(cairn_division_step(&b.d, &wrong[i], &out) == CAIRN_E_INVALID && out.count == 0);
+        CU_ASSERT(cairn_division_check(&b.d, NULL));
+    }
+    CU_ASSERT(cairn_division_resume(&b.d, 0, true, 0, 0) == CAIRN_E_INVALID);
+    CU_ASSERT(cairn_division_resume(&b.d, 1, false, 0, 0) == CAIRN_E_INVALID);
+    one_done(&b, 0);
+    CU_ASSERT(cairn_division_step(&b.d, &(cairn_division_event){.kind = CAIRN_DIVISION_DONE, .process = 0, .block = 0},
+                                  &out) == CAIRN_E_INVALID);
+}
+
+UNIT_MAIN("division", {"random runs: each block once, invariants hold", division_random_runs},
+          {"a slow process gets little", division_slow_process_gets_little},
+          {"illegal events change nothing", division_illegal_events_change_nothing})
