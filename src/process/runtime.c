@@ -168,6 +168,9 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
     case CONTROL_KILL:
         cairn_kill_ordered(p, frame->envelope->sequence);
         break;
+    case CONTROL_SNAPSHOT_WISH:
+        cairn_snapshot_wished(p);
+        break;
     case CONTROL_STOP_WISH:
         p->stop_wished = true;
         break;

@@ -139,6 +139,7 @@ typedef struct writer {
 /* cairn_envelope.tag of CAIRN_KIND_CONTROL */
 enum control {
     CONTROL_KILL = 1,  /* sequence: index of the order: end yourself with SIGKILL      */
+    CONTROL_SNAPSHOT_WISH, /* to the coordinator: SIGUSR1 came here                    */
     CONTROL_STOP_WISH, /* to the coordinator: a stop was asked for                      */
     CONTROL_STOP,      /* from the coordinator: the last snapshot is committed, leave   */
     CONTROL_LEAVING    /* this process is in cairn_finalize with nothing left to do     */
@@ -314,6 +315,7 @@ void cairn_timers(cairn_process *p);
 /* Seconds between two snapshots, from begin to begin; < 0: none by themselves. */
 double cairn_period(const cairn_process *p);
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt);
+void cairn_snapshot_wished(cairn_process *p);
 void cairn_timers_end(cairn_process *p);
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);
 void cairn_kill_ordered(cairn_process *p, uint64_t index);

@@ -221,12 +221,21 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
     cairn_writer_ask(p, TASK_PRUNE, 0);
 }
 
+/* mpirun forwards a signal to all processes: what another one heard of a moment ago is asked for once. */
+void cairn_snapshot_wished(cairn_process *p)
+{
+    if (p->can_snapshot && !p->finishing && cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS) {
+        initiate(p);
+    }
+}
+
 static void signals(cairn_process *p)
 {
     if (snapshot_signal != 0) {
         snapshot_signal = 0;
-        /* mpirun forwards the signal to all processes: one that hears of it when the snapshot is just recorded asks for no other. */
-        if (p->can_snapshot && !p->finishing && cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS) {
+        if (p->self != COORDINATOR) {
+            cairn_send_control(p, COORDINATOR, CONTROL_SNAPSHOT_WISH, 0);
+        } else if (p->can_snapshot && !p->finishing) {
             initiate(p);
         }
     }
