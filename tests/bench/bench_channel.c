@@ -9,10 +9,11 @@
 
 #include <mpi.h>
 
-#define LARGEST (4u << 20)
-#define WINDOW  64
-#define PAIRS   21
-#define RAW_TAG 7
+#define LARGEST       (4u << 20)
+#define WINDOW        64
+#define PAIRS         21
+#define ROUND_SECONDS 0.1
+#define RAW_TAG       7
 
 enum { WAY_CAIRN, WAY_RAW };
 
@@ -26,7 +27,7 @@ typedef struct kind {
     const char *name;
     size_t bytes;
     bool rate;
-    int rounds; /* ping-pongs or windows in one round */
+    int rounds; /* ping-pongs or windows in one round, at most */
     const char *goal;
 } kind;
 
@@ -120,6 +121,25 @@ static double measure(const bench *b, const kind *k, int way)
     return (bench_now() - begun) / k->rounds / (k->rate ? WINDOW : 2);
 }
 
+/* The same with fewer rounds where they would take more than ROUND_SECONDS: a busy machine can be a hundred times
+ * slower. */
+static kind calibrated(const bench *b, const kind *k)
+{
+    kind few = *k;
+    int way = b->process != NULL ? WAY_CAIRN : WAY_RAW;
+    double seconds;
+
+    few.rounds = k->rounds / 10 < 20 ? k->rounds / 10 + 1 : 20;
+    seconds = measure(b, &few, way) * (k->rate ? WINDOW : 2);
+    few.rounds = seconds * k->rounds > ROUND_SECONDS ? (int)(ROUND_SECONDS / seconds) + 1 : k->rounds;
+    if (way == WAY_CAIRN) {
+        bench_must(b->process, cairn_broadcast(b->process, 0, &few.rounds, sizeof few.rounds), "broadcast");
+    } else {
+        MPI_Bcast(&few.rounds, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    }
+    return few;
+}
+
 static void in_words(char *text, size_t size, const kind *k, double seconds)
 {
     if (k->rate) {
@@ -193,10 +213,12 @@ int main(int argc, char **argv)
         return 1;
     }
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        kind k = calibrated(&b, &kinds[i]);
+
         if (both) {
-            pairs(&b, &kinds[i]);
+            pairs(&b, &k);
         } else {
-            alone(&b, &kinds[i], b.process != NULL ? WAY_CAIRN : WAY_RAW);
+            alone(&b, &k, b.process != NULL ? WAY_CAIRN : WAY_RAW);
         }
     }
     if (b.process != NULL) {
