@@ -71,6 +71,13 @@ fresh
 run "$cairn" run --dir "$dir" -n 2 -- "$fake" --before signal:9
 expect_code 0 "killed before it joined"
 
+echo "- killed when the answer is out: no second answer"
+fresh
+run "$cairn" run --dir "$dir" -n 3 -- "$fake" --late
+expect_code 0 "killed at the end"
+expect_text "$err" 'process 1 was killed \(signal 9\), but the job had ended by then' "killed at the end"
+[ "$(wc -l <"$out")" -eq 1 ] || fail "killed at the end: the answer is not there once"
+
 echo "- hang"
 fresh
 run "$cairn" run --dir "$dir" -n 3 --hang-timeout 1 -- "$fake" --at 5 2 hang
