@@ -481,8 +481,12 @@ static int launches(cairn_run *run)
         if (run->launch.filter.daemon_lost) {
             cairn_run_hosts_lose(run, run->launch.filter.host);
         }
-        clean_up_launch(run, verdict == CAIRN_RUN_DONE);
+        bool in_order = WIFEXITED(run->launch.status) && WEXITSTATUS(run->launch.status) == 0;
+        clean_up_launch(run, in_order && verdict == CAIRN_RUN_DONE);
         if (verdict == CAIRN_RUN_DONE) {
+            if (!in_order) {
+                cairn_run_say(run, "%s, but the job had ended by then", text);
+            }
             return done(run);
         }
         if (verdict == CAIRN_RUN_STOPPED || run->stop == CAIRN_RUN_STOP_NOW) {

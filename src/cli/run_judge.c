@@ -8,9 +8,9 @@
  *   killed by a signal, host or mpirun lost, hang -> restart */
 #include "cli/run.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -142,6 +142,20 @@ static cairn_run_verdict judge_success(const cairn_run_launch *launch, int *code
     return CAIRN_RUN_DONE;
 }
 
+/* Everybody is on the way out and has flushed its output. */
+static bool is_answered(const cairn_run *run)
+{
+    const cairn_run_launch *launch = &run->launch;
+
+    for (uint32_t i = 0; i < launch->count; i++) {
+        const cairn_beat *beat = &launch->beats[i];
+        if (!launch->seen[i] || (beat->phase != CAIRN_PHASE_FINISHING && beat->phase != CAIRN_PHASE_FINISHED)) {
+            return false;
+        }
+    }
+    return run->stop == CAIRN_RUN_GO;
+}
+
 static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *code, char *text, size_t bytes)
 {
     const cairn_run_launch *launch = &run->launch;
@@ -155,7 +169,7 @@ static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *co
     }
     if (said->signal > 0) {
         describe_signal(said->process, said->signal, text, bytes);
-        return CAIRN_RUN_RESTART;
+        return is_answered(run) ? CAIRN_RUN_DONE : CAIRN_RUN_RESTART;
     }
     if (said->exit > 0) {
         return judge_exit(run, said->process, said->exit, code, text, bytes);

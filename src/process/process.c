@@ -243,7 +243,10 @@ static cairn_status quiesce(cairn_process *p)
     cairn_status status = CAIRN_OK;
 
     p->finishing = true;
-    cairn_beat_now(p, CAIRN_PHASE_FINISHING, -1);
+    /* "Finishing" tells `cairn run` that this process's part of the answer is out: once all say so, a kill needs no restart, which
+     * would print the answer twice. After a stop there is no answer. */
+    (void)fflush(stdout);
+    cairn_beat_now(p, p->stopped ? CAIRN_PHASE_RUNNING : CAIRN_PHASE_FINISHING, -1);
     cairn_core_event(p, CL_FINISHED, 0);
     while (status == CAIRN_OK && (cl_attempt(p->core) != 0 || (p->writer.started && !cairn_writer_idle(p)))) {
         status = cairn_pause(p, &w);

@@ -281,7 +281,7 @@ void cairn_timers(cairn_process *p)
     }
     if (now >= p->beat_at) {
         p->beat_at = now + BEAT_SECONDS;
-        cairn_beat_now(p, p->finishing ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, -1);
+        cairn_beat_now(p, p->finishing && !p->stopped ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, -1);
     }
 }
 

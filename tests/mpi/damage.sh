@@ -6,7 +6,8 @@
 
 base=$room/base
 dir=$room/dir
-job=("$jobs/heat" --size 300 --steps 40000)
+job=("$jobs/bank" --transfers 8000 --work 150) # lasts as long on a busy machine as on an idle one
+large=("$jobs/heat" --size 300 --steps 4000)
 again=("$cairn" run --dir "$dir" -n 2 --interval off --keep 5)
 
 clean_up_more() {
@@ -24,23 +25,16 @@ run "$cairn" run --dir "$room/undisturbed" -n 2 --interval off -- "${job[@]}"
 expect_code 0 "undisturbed"
 cp "$out" "$room/expected"
 
-# A run that was stopped after three snapshots, by signal so that it is not over before.
-dir=$base
-begin "$cairn" run --dir "$base" -n 2 --interval off --keep 5 -- "${job[@]}" --alpha 1
-for count in 1 2; do
-    until_true 20 grep -q 'phase running.* step [1-9]' "$base/status/process-000001" || fail "heat does not run"
-    kill -USR1 "$pid"
-    until_true 20 test -f "$base/snapshots/00000$count/snapshot.h5" || fail "snapshot $count was not committed"
-done
+# A run that was stopped with several snapshots.
+begin "$cairn" run --dir "$base" -n 2 --interval 0 --keep 5 -- "${job[@]}"
+until_true 30 test -f "$base/snapshots/000003/snapshot.h5" || fail "three snapshots were not committed"
 kill -TERM "$pid"
 finish
 expect_code 85 "stopped"
-dir=$room/dir
 newest=$(committed "$base")
 older=$(find "$base/snapshots" -name snapshot.h5 -printf '%h\n' | sort | tail -n 2 | head -n 1)
 older=$(basename "$older")
 [ "$older" != "$newest" ] || fail "there are not two committed snapshots"
-job+=(--alpha 1)
 
 # one CASE COMMAND: damage the newest snapshot (in $at), go on: the older one must be used.
 one() {
@@ -128,8 +122,10 @@ fi
 echo "- a full disk"
 mkdir "$room/small"
 if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=600k tmpfs "$room/small" 2>/dev/null; then
-    # half a megabyte of state does not fit
-    run "$cairn" run --dir "$room/small/dir" -n 2 --interval 0.1 -- "${job[@]}"
+    # 0.7 MB of state does not fit
+    run "$cairn" run --dir "$room/large" -n 2 --interval off -- "${large[@]}"
+    cp "$out" "$room/expected"
+    run "$cairn" run --dir "$room/small/dir" -n 2 --interval 0.02 -- "${large[@]}"
     expect_code 0 "full disk"
     cmp -s "$out" "$room/expected" || fail "full disk: another answer"
     expect_text "$err" '[Nn]o space' "full disk"

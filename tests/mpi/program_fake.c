@@ -1,7 +1,7 @@
 /* A job without Cairn's runtime: an MPI program that only writes the signs of life which `cairn run` reads, and fails
  * as it is told to. It tests the supervisor for what a healthy runtime never does.
  *
- *   fake [--steps N] [--ms M] [--before ACTION] [--at STEP PROCESS ACTION] [--always]
+ *   fake [--steps N] [--ms M] [--before ACTION] [--at STEP PROCESS ACTION] [--always] [--late]
  *   ACTION: exit:CODE  abort:CODE  signal:NUMBER  hang  quiet (ends without a last sign of life)  rules (prints dashes)
  * An action is taken in the first launch only, unless --always. SIGUSR1 is told on stderr, SIGUSR2 stops all with 85.
  */
@@ -97,11 +97,13 @@ int main(int argc, char **argv)
 {
     const char *action = NULL, *before = NULL, *launch = getenv(CAIRN_ENV_LAUNCH);
     int steps = 20, milliseconds = 20, at_step = -1, at_process = -1, process, last = 0, all = 0;
-    bool always = false;
+    bool always = false, late = false;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--always") == 0) {
             always = true;
+        } else if (strcmp(argv[i], "--late") == 0) {
+            late = true;
         } else if (strcmp(argv[i], "--steps") == 0 && i + 1 < argc) {
             steps = atoi(argv[++i]);
         } else if (strcmp(argv[i], "--ms") == 0 && i + 1 < argc) {
@@ -148,6 +150,14 @@ int main(int argc, char **argv)
     if (process == 0 && all == 0) {
         printf("fake: %d steps\n", steps);
         fflush(stdout);
+    }
+    if (late) {
+        beat.phase = CAIRN_PHASE_FINISHING;
+        tell();
+        MPI_Barrier(MPI_COMM_WORLD);
+        if (process == 1) {
+            act("signal:9");
+        }
     }
     MPI_Finalize();
     beat.phase = CAIRN_PHASE_FINISHED;

@@ -71,6 +71,13 @@ fresh
 run "$cairn" run --dir "$dir" -n 2 -- "$fake" --before signal:9
 expect_code 0 "killed before it joined"
 
+echo "- killed when the answer is out: no second answer"
+fresh
+run "$cairn" run --dir "$dir" -n 3 -- "$fake" --late
+expect_code 0 "killed at the end"
+expect_text "$err" 'process 1 was killed \(signal 9\), but the job had ended by then' "killed at the end"
+[ "$(wc -l <"$out")" -eq 1 ] || fail "killed at the end: the answer is not there once"
+
 echo "- hang"
 fresh
 run "$cairn" run --dir "$dir" -n 3 --hang-timeout 1 -- "$fake" --at 5 2 hang
@@ -125,14 +132,14 @@ for rank in $ranks; do
 done
 
 echo "- SIGUSR1 takes a snapshot, SIGTERM stops, the same command goes on"
-heat=("$jobs/heat" --size 200 --steps 12000)
+bank=("$jobs/bank" --transfers 10000 --work 150) # lasts as long on a busy machine as on an idle one
 fresh
-run "$cairn" run --dir "$dir" -n 2 --interval off -- "${heat[@]}"
-expect_code 0 "heat, undisturbed"
+run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
+expect_code 0 "bank, undisturbed"
 cp "$out" "$room/expected"
 fresh
-begin "$cairn" run --dir "$dir" -n 2 --interval off -- "${heat[@]}"
-until_true 20 grep -q 'phase running.* step [1-9]' "$dir/status/process-000001" || fail "heat does not run"
+begin "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
+until_true 20 grep -q 'phase running.* done [1-9]' "$dir/status/process-000001" || fail "bank does not run"
 kill -USR1 "$pid"
 until_true 20 has_committed "$dir" || fail "SIGUSR1: no snapshot was committed"
 first=$(committed "$dir")
@@ -144,11 +151,11 @@ expect_text "$err" "to go on from it: cairn run --dir $dir -n 2 --interval off -
 run "$cairn" run --dir "$dir" -n 3 --interval off -- "$jobs/heat" --size 100
 expect_code 2 "other arguments"
 expect_text "$err" '--start-over' "other arguments"
-run "$cairn" run --dir "$dir" -n 2 --interval off -- "${heat[@]}"
+run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
 expect_code 0 "going on"
 expect_text "$err" 'restarted from snapshot' "going on"
 cmp -s "$out" "$room/expected" || fail "going on: another answer"
-run "$cairn" run --dir "$dir" -n 2 --interval off -- "${heat[@]}"
+run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
 expect_code 0 "after the end"
 expect_no_text "$err" 'restarted from|going on' "after the end a new run begins"
 
