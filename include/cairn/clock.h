@@ -32,8 +32,7 @@ static inline uint64_t cairn_lamport_receive(uint64_t clock, uint64_t timestamp)
 
 /* Lamport's total order "=>": by clock, then by process id. Never CAIRN_CONCURRENT; EQUAL only for
  * the same event. Says what may have come before, not what did. */
-cairn_order cairn_lamport_compare(uint64_t clock_a, uint32_t process_a, uint64_t clock_b,
-                                  uint32_t process_b);
+cairn_order cairn_lamport_compare(uint64_t clock_a, uint32_t process_a, uint64_t clock_b, uint32_t process_b);
 
 /* vector: count entries, entry i counts the events of process i that are known; self < count. */
 void cairn_vector_local(uint64_t *vector, size_t count, size_t self);

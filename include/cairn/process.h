@@ -62,16 +62,15 @@ typedef enum cairn_next {
 
 typedef struct cairn_handlers {
     /* A message came. `payload` has message->bytes bytes and is valid until the handler returns. */
-    cairn_next (*on_message)(cairn_process *process, const cairn_message *message,
-                             const void *payload, void *context, cairn_status *status);
+    cairn_next (*on_message)(cairn_process *process, const cairn_message *message, const void *payload, void *context,
+                             cairn_status *status);
     /* No message is there; may be NULL, which means CAIRN_WAIT. */
     cairn_next (*on_idle)(cairn_process *process, void *context, cairn_status *status);
 } cairn_handlers;
 
 /* Run handlers until one says CAIRN_STOP or CAIRN_FAIL. Messages are taken from all channels in turn.
  * CAIRN_E_STOPPED as in cairn_safepoint; CAIRN_E_TIMEOUT when nothing came for the whole deadline. */
-CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_handlers *handlers,
-                                          void *context);
+CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_handlers *handlers, void *context);
 
 /* Say how far the job is: done of total, any unit. The largest fraction that any process reports is the
  * job's; a bar is drawn from it, `--kill PROC@PERCENT%` watches it, and a change of it is a sign of life. */

@@ -13,32 +13,28 @@
 #include <cairn/collective.h>
 
 #define CAIRN_DIMENSIONS_MAX 8
-#define CAIRN_NAME_MAX 63 /* state names: 1..63 of A-Z a-z 0-9 _ - . */
+#define CAIRN_NAME_MAX       63 /* state names: 1..63 of A-Z a-z 0-9 _ - . */
 
 typedef struct cairn_region cairn_region;
 
 /* An array of this process: rank dimensions (0 = one scalar), row-major, contiguous. Each process has its own;
  * such state can only be restored on the same number of processes. */
-CAIRN_MUST_CHECK cairn_status cairn_protect_array(cairn_process *process, const char *name,
-                                                  cairn_type type, uint32_t rank,
-                                                  const uint64_t *shape, void *data,
+CAIRN_MUST_CHECK cairn_status cairn_protect_array(cairn_process *process, const char *name, cairn_type type,
+                                                  uint32_t rank, const uint64_t *shape, void *data,
                                                   cairn_region **region);
 
 /* A value that is the same on every process at every safe point of one cut, such as the step. Restored on any
  * number of processes. */
-CAIRN_MUST_CHECK cairn_status cairn_protect_replicated(cairn_process *process, const char *name,
-                                                       cairn_type type, uint32_t rank,
-                                                       const uint64_t *shape, void *data,
+CAIRN_MUST_CHECK cairn_status cairn_protect_replicated(cairn_process *process, const char *name, cairn_type type,
+                                                       uint32_t rank, const uint64_t *shape, void *data,
                                                        cairn_region **region);
 
 /* This process's slab of a global array: data holds `shape` elements, row-major and contiguous, which lie at
  * `offset` in an array of `global_shape` (rank entries each). Slabs of all processes must tile the whole array.
  * Restored on any number of processes: each names the slab that it wants. */
-CAIRN_MUST_CHECK cairn_status cairn_protect_slab(cairn_process *process, const char *name,
-                                                 cairn_type type, uint32_t rank,
-                                                 const uint64_t *global_shape,
-                                                 const uint64_t *offset, const uint64_t *shape,
-                                                 void *data, cairn_region **region);
+CAIRN_MUST_CHECK cairn_status cairn_protect_slab(cairn_process *process, const char *name, cairn_type type,
+                                                 uint32_t rank, const uint64_t *global_shape, const uint64_t *offset,
+                                                 const uint64_t *shape, void *data, cairn_region **region);
 
 /* A structure that is no array. save is called at a safe point and writes bytes into the sink. load gets the
  * bytes that save of process old_process (of old_count) wrote.
@@ -48,12 +44,11 @@ CAIRN_MUST_CHECK cairn_status cairn_protect_slab(cairn_process *process, const c
 typedef struct cairn_sink cairn_sink;
 CAIRN_MUST_CHECK cairn_status cairn_sink_write(cairn_sink *sink, const void *data, size_t bytes);
 typedef cairn_status (*cairn_save)(void *context, cairn_sink *sink);
-typedef cairn_status (*cairn_load)(void *context, const void *data, size_t bytes,
-                                   uint32_t old_process, uint32_t old_count);
+typedef cairn_status (*cairn_load)(void *context, const void *data, size_t bytes, uint32_t old_process,
+                                   uint32_t old_count);
 enum { CAIRN_REDIVIDE = 1 };
-CAIRN_MUST_CHECK cairn_status cairn_protect_callbacks(cairn_process *process, const char *name,
-                                                      cairn_save save, cairn_load load,
-                                                      void *context, unsigned flags,
+CAIRN_MUST_CHECK cairn_status cairn_protect_callbacks(cairn_process *process, const char *name, cairn_save save,
+                                                      cairn_load load, void *context, unsigned flags,
                                                       cairn_region **region);
 
 /* The region's data lies elsewhere from now on (two buffers that swap); same type and shape. */
@@ -86,15 +81,15 @@ CAIRN_MUST_CHECK cairn_status cairn_restore(cairn_process *process, cairn_restor
 cairn_status cairn_snapshot(cairn_process *process);
 
 typedef struct cairn_snapshot_stats {
-    uint64_t attempts;   /* that this process took part in                                      */
-    uint64_t committed;  /* of them                                                             */
-    uint64_t abandoned;  /* because a job waited for a held message, the job ended, or a write failed */
-    uint64_t failed;     /* of the abandoned: a write failed                                    */
-    uint64_t last;       /* number of the newest committed one this launch knows of, 0 = none    */
-    uint64_t bytes;      /* of this process's part of the last one                               */
-    double blocked;      /* seconds that recording kept this process from computing, the last one */
+    uint64_t attempts;  /* that this process took part in                                      */
+    uint64_t committed; /* of them                                                             */
+    uint64_t abandoned; /* because a job waited for a held message, the job ended, or a write failed */
+    uint64_t failed;    /* of the abandoned: a write failed                                    */
+    uint64_t last;      /* number of the newest committed one this launch knows of, 0 = none    */
+    uint64_t bytes;     /* of this process's part of the last one                               */
+    double blocked;     /* seconds that recording kept this process from computing, the last one */
     double blocked_total;
-    double latency;      /* seconds from recording to committed, the last one                    */
+    double latency; /* seconds from recording to committed, the last one                    */
 } cairn_snapshot_stats;
 void cairn_snapshot_get_stats(const cairn_process *process, cairn_snapshot_stats *out);
 

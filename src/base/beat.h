@@ -17,7 +17,7 @@
 #define CAIRN_BEAT_BYTES 320
 
 typedef enum cairn_phase {
-    CAIRN_PHASE_STARTING,  /* in cairn_init                   */
+    CAIRN_PHASE_STARTING, /* in cairn_init                   */
     CAIRN_PHASE_RUNNING,
     CAIRN_PHASE_FINISHING, /* in cairn_finalize               */
     CAIRN_PHASE_FINISHED   /* cairn_finalize has returned     */

@@ -19,7 +19,7 @@ void cairn_digest_print(cairn_digest digest, char text[CAIRN_DIGEST_TEXT_BYTES])
 /* false when text is not 32 hex digits (more may follow). */
 bool cairn_digest_parse(const char *text, cairn_digest *digest);
 /* Digest of bytes [offset, end) of an open file; *bytes (may be NULL) gets how many they were. */
-cairn_status cairn_digest_fd(int fd, uint64_t offset, cairn_digest *digest, uint64_t *bytes,
-                             const char *path, cairn_error *error);
+cairn_status cairn_digest_fd(int fd, uint64_t offset, cairn_digest *digest, uint64_t *bytes, const char *path,
+                             cairn_error *error);
 
 #endif

@@ -302,8 +302,7 @@ static int piece_bytes(size_t bytes, uint32_t piece)
     return (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
 }
 
-cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes,
-                                  cairn_transfer **out)
+cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes, cairn_transfer **out)
 {
     cairn_transfer *transfer = new_transfer(bytes);
 
@@ -320,8 +319,7 @@ cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *dat
     return CAIRN_OK;
 }
 
-cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data, size_t bytes,
-                                     cairn_transfer **out)
+cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data, size_t bytes, cairn_transfer **out)
 {
     cairn_transfer *transfer = new_transfer(bytes);
 
@@ -372,8 +370,7 @@ static void open_frame(const cairn_link *link, uint32_t from, cairn_frame *frame
 
     frame->from = from;
     frame->envelope = (const cairn_envelope *)(const void *)bytes;
-    frame->vector =
-        link->vector_bytes == 0 ? NULL : (const uint64_t *)(const void *)(bytes + sizeof(cairn_envelope));
+    frame->vector = link->vector_bytes == 0 ? NULL : (const uint64_t *)(const void *)(bytes + sizeof(cairn_envelope));
     frame->payload = bytes + sizeof(cairn_envelope) + link->vector_bytes;
 }
 

@@ -27,8 +27,7 @@ typedef struct cairn_frame {
 } cairn_frame;
 
 /* Begin MPI if nobody has, and make the rings. vectors: envelopes carry vector clocks. */
-cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors,
-                             cairn_error *error);
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, cairn_error *error);
 /* Ends MPI if cairn_link_open began it. Collective, once all traffic has ended. */
 void cairn_link_close(cairn_link *link);
 uint32_t cairn_link_self(const cairn_link *link);
@@ -39,8 +38,8 @@ size_t cairn_link_frame_max(const cairn_link *link);
 void cairn_link_abort(cairn_link *link, int code) __attribute__((noreturn));
 
 /* Send a frame to another process; payload (envelope->bytes bytes unless CAIRN_FLAG_LONG) is copied. */
-cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope,
-                             const uint64_t *vector, const void *payload);
+cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
+                             const void *payload);
 /* Begin to send / receive the long payload of a frame. The receives of one sender are begun in the order of their frames. data is borrowed until
  * cairn_transfer_done says true, which also frees the transfer. */
 cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes,
@@ -55,9 +54,8 @@ bool cairn_link_poll_any(cairn_link *link, cairn_frame *frame);
 void cairn_link_consume(cairn_link *link, const cairn_frame *frame);
 
 /* Agreements at the start of a launch, before there is any traffic. Collective. Wait at most `seconds`; CAIRN_E_TIMEOUT names `what`. */
-cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds,
-                                  const char *what, cairn_error *error);
-cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what,
-                            cairn_error *error);
+cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
+                                  cairn_error *error);
+cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what, cairn_error *error);
 
 #endif

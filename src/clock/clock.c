@@ -1,7 +1,6 @@
 #include <cairn/clock.h>
 
-cairn_order cairn_lamport_compare(uint64_t clock_a, uint32_t process_a, uint64_t clock_b,
-                                  uint32_t process_b)
+cairn_order cairn_lamport_compare(uint64_t clock_a, uint32_t process_a, uint64_t clock_b, uint32_t process_b)
 {
     if (clock_a != clock_b) {
         return clock_a < clock_b ? CAIRN_BEFORE : CAIRN_AFTER;

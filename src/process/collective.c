@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STREAM 1
-#define TAG_BARRIER 1
+#define STREAM        1
+#define TAG_BARRIER   1
 #define TAG_BROADCAST 2
-#define TAG_REDUCE 3
-#define TAG_GATHER 4
+#define TAG_REDUCE    3
+#define TAG_GATHER    4
 
 static cairn_status receive(cairn_process *p, uint32_t from, uint32_t tag, void *data, size_t bytes, const char *what)
 {

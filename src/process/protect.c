@@ -105,8 +105,8 @@ cairn_status cairn_protect_replicated(cairn_process *p, const char *name, cairn_
 }
 
 cairn_status cairn_protect_slab(cairn_process *p, const char *name, cairn_type type, uint32_t rank,
-                                const uint64_t *global_shape, const uint64_t *offset, const uint64_t *shape,
-                                void *data, cairn_region **region)
+                                const uint64_t *global_shape, const uint64_t *offset, const uint64_t *shape, void *data,
+                                cairn_region **region)
 {
     if (rank == 0 || global_shape == NULL || offset == NULL) {
         cairn_enter(p);

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YIELD_ROUNDS 200
-#define SLEEP_MIN_NS 20000
-#define SLEEP_MAX_NS 500000
-#define SERVICE_PERIOD_MS 5
+#define YIELD_ROUNDS           200
+#define SLEEP_MIN_NS           20000
+#define SLEEP_MAX_NS           500000
+#define SERVICE_PERIOD_MS      5
 #define SERVICE_PERIOD_BUSY_MS 1
 
 double cairn_now(void)

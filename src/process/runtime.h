@@ -138,11 +138,11 @@ typedef struct writer {
 
 /* cairn_envelope.tag of CAIRN_KIND_CONTROL */
 enum control {
-    CONTROL_KILL = 1,  /* sequence: index of the order: end yourself with SIGKILL      */
+    CONTROL_KILL = 1,      /* sequence: index of the order: end yourself with SIGKILL      */
     CONTROL_SNAPSHOT_WISH, /* to the coordinator: SIGUSR1 came here                    */
-    CONTROL_STOP_WISH, /* to the coordinator: a stop was asked for                      */
-    CONTROL_STOP,      /* from the coordinator: the last snapshot is committed, leave   */
-    CONTROL_LEAVING    /* this process is in cairn_finalize with nothing left to do     */
+    CONTROL_STOP_WISH,     /* to the coordinator: a stop was asked for                      */
+    CONTROL_STOP,          /* from the coordinator: the last snapshot is committed, leave   */
+    CONTROL_LEAVING        /* this process is in cairn_finalize with nothing left to do     */
 };
 
 typedef struct kill_order {
@@ -202,11 +202,11 @@ struct cairn_process {
     double interval; /* seconds; < 0: off */
     bool interval_auto;
     double mtbf, next_snapshot, attempt_began;
-    double recorded_at; /* cairn_now() of the newest recording           */
-    double not_before;  /* after a failed write: no snapshot by itself before */
-    uint32_t failures;  /* attempts in a row that could not be written   */
-    double cost;       /* seconds that the last snapshot took from the job, measured */
-    bool stop_wished;  /* SIGUSR2 */
+    double recorded_at;    /* cairn_now() of the newest recording           */
+    double not_before;     /* after a failed write: no snapshot by itself before */
+    uint32_t failures;     /* attempts in a row that could not be written   */
+    double cost;           /* seconds that the last snapshot took from the job, measured */
+    bool stop_wished;      /* SIGUSR2 */
     double stop_wished_at; /* what is recorded later is the last snapshot */
     bool stop_begun;
     kill_order *kills;

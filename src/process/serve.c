@@ -38,8 +38,8 @@ cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
 
 static cairn_next run_message(cairn_process *p, const cairn_handlers *h, void *context, node *n, cairn_status *status)
 {
-    cairn_message m = {.from = n->from, .tag = n->tag, .bytes = n->bytes, .lamport = n->lamport,
-                       .sequence = n->sequence};
+    cairn_message m = {
+        .from = n->from, .tag = n->tag, .bytes = n->bytes, .lamport = n->lamport, .sequence = n->sequence};
     cairn_next next;
 
     cairn_exit_call(p);

@@ -249,8 +249,8 @@ static void send_snapshot(cairn_process *p, uint32_t to, const uint64_t *vector,
                         .magic = CAIRN_MAGIC};
 
     for (uint32_t i = 0; i < p->count; i++) {
-        if (i != p->self && (to == CL_ALL || to == i) &&
-            cairn_link_send(p->link, i, &e, vector, payload) != CAIRN_OK && p->fatal == CAIRN_OK) {
+        if (i != p->self && (to == CL_ALL || to == i) && cairn_link_send(p->link, i, &e, vector, payload) != CAIRN_OK &&
+            p->fatal == CAIRN_OK) {
             p->fatal = cairn_fail(&p->error, CAIRN_E_MPI, "sending a snapshot message to process %u", i);
         }
     }

@@ -13,10 +13,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BEAT_SECONDS 0.1
+#define BEAT_SECONDS         0.1
 #define FAILED_PAUSE_SECONDS 1.0 /* doubled with every further failure, up to 64 s */
 #define SIGNAL_MERGE_SECONDS 0.5
-#define AUTO_FIRST_SECONDS 1.0 /* the first snapshot of a run measures what one costs */
+#define AUTO_FIRST_SECONDS   1.0 /* the first snapshot of a run measures what one costs */
 
 /* Signals and exit know no handle: there is one process of a job in a program. */
 static cairn_process *the_process;
@@ -271,8 +271,7 @@ void cairn_timers(cairn_process *p)
 
     signals(p);
     for (size_t i = 0; i < p->kill_count; i++) {
-        if (p->kills[i].process == p->self && p->kills[i].seconds >= 0.0 &&
-            now - p->started >= p->kills[i].seconds) {
+        if (p->kills[i].process == p->self && p->kills[i].seconds >= 0.0 && now - p->started >= p->kills[i].seconds) {
             kill_self(p, &p->kills[i]);
         }
     }

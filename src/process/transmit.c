@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define HELD_ANY_SECONDS 0.005 /* a receive from anybody may be waiting for somebody else's message */
-#define POOLED_BYTES 512 /* payload and vector of a node from the pool */
+#define POOLED_BYTES     512   /* payload and vector of a node from the pool */
 
 /* ---------------------------------------------------------------- nodes and queues */
 
@@ -423,8 +423,8 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
     if (status != CAIRN_OK) {
         return status;
     }
-    p->wish = (wish){.open = p->posted == NULL || stream != 0, .from = from, .stream = stream, .data = data,
-                     .capacity = capacity};
+    p->wish = (wish){
+        .open = p->posted == NULL || stream != 0, .from = from, .stream = stream, .data = data, .capacity = capacity};
     for (;;) {
         node *n = NULL;
 

@@ -63,8 +63,8 @@ static void write_part(const cairn_process *p, task *t)
                                         .payload = n->payload};
     }
     cairn_store_snapshot_path(path, sizeof path, p->dir, c->head.number);
-    t->status = cairn_part_write(path, &c->head, c->states, c->state_count, messages, c->node_count, &t->seal,
-                                 &t->error);
+    t->status =
+        cairn_part_write(path, &c->head, c->states, c->state_count, messages, c->node_count, &t->seal, &t->error);
     free(messages);
 }
 

@@ -26,7 +26,7 @@
 #include <stdint.h>
 
 #define CL_NO_STEP UINT64_MAX /* an unaligned safe point, attempt or process */
-#define CL_ALL UINT32_MAX     /* cl_send.to: every process but this one      */
+#define CL_ALL     UINT32_MAX /* cl_send.to: every process but this one      */
 
 typedef enum cl_message_kind {
     CL_MSG_MARKER,    /* on channels. step: S, or CL_NO_STEP when unaligned               */
@@ -43,10 +43,10 @@ typedef enum cl_message_kind {
 
 typedef enum cl_reason {
     CL_REASON_NONE,
-    CL_REASON_HELD,       /* a job waited for a held message: another attempt follows by itself   */
-    CL_REASON_FINISHED,   /* a process will not come to a safe point any more                      */
-    CL_REASON_FAILED,     /* a part or the commit record could not be written                     */
-    CL_REASON_SUPERSEDED  /* local only: a later attempt was met; the earlier one's end was not heard */
+    CL_REASON_HELD,      /* a job waited for a held message: another attempt follows by itself   */
+    CL_REASON_FINISHED,  /* a process will not come to a safe point any more                      */
+    CL_REASON_FAILED,    /* a part or the commit record could not be written                     */
+    CL_REASON_SUPERSEDED /* local only: a later attempt was met; the earlier one's end was not heard */
 } cl_reason;
 
 typedef struct cl_message {
@@ -118,8 +118,8 @@ typedef struct cl cl;
  * `self` / from `self` to i; entry self is ignored; NULL means all. attempt: no attempt of this number or lower will be
  * made (what earlier launches used). coordinator: who commits. The channels must make a strongly connected graph. */
 size_t cl_bytes(uint32_t count);
-cl *cl_init(void *memory, uint32_t count, uint32_t self, uint32_t coordinator, const bool *in,
-            const bool *out, uint64_t attempt);
+cl *cl_init(void *memory, uint32_t count, uint32_t self, uint32_t coordinator, const bool *in, const bool *out,
+            uint64_t attempt);
 
 /* Advance by one event. *out is overwritten. Events that are not legal now (a CL_LEAVE while the process must stay, a stale
  * PART_DURABLE) change nothing and give an empty output; protocol messages are never trusted to be current. */

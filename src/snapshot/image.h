@@ -23,9 +23,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CAIRN_FORMAT 1
+#define CAIRN_FORMAT    1
 #define CAIRN_RUN_BYTES 17 /* a run's id: 16 hex digits and the end */
-#define CAIRN_STREAMS 2    /* the job's own messages, and those of collectives */
+#define CAIRN_STREAMS   2  /* the job's own messages, and those of collectives */
 
 typedef enum cairn_state_kind {
     CAIRN_STATE_ARRAY,
@@ -77,9 +77,8 @@ typedef struct cairn_part_seal {
 /* Write dir/process-NNNNNN.h5 durably: temporary name, fsync, seal, fsync, rename, fsync of dir (which is made, with its parents, if
  * missing). messages are in channel order for each sender. On error nothing is left under either name, and the error
  * names the file. CAIRN_E_FULL, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. Thread-safe. */
-cairn_status cairn_part_write(const char *dir, const cairn_part_head *head,
-                              const cairn_state *states, size_t state_count,
-                              const cairn_in_flight *messages, size_t message_count,
+cairn_status cairn_part_write(const char *dir, const cairn_part_head *head, const cairn_state *states,
+                              size_t state_count, const cairn_in_flight *messages, size_t message_count,
                               cairn_part_seal *seal, cairn_error *error);
 
 typedef struct cairn_part cairn_part;
@@ -87,8 +86,7 @@ typedef struct cairn_part cairn_part;
 /* Open a part and check all of it: seal against `expected` (NULL: only against itself), format version, head, shapes, checksums of
  * every state and channel. Every count and size in it is checked before it is used. Damage is CAIRN_E_CORRUPT, and error names
  * file and dataset; CAIRN_E_VERSION; CAIRN_E_NOT_FOUND; CAIRN_E_IO; CAIRN_E_ACCESS; CAIRN_E_NOMEM. */
-cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected,
-                             cairn_error *error);
+cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected, cairn_error *error);
 /* The same without reading the elements of states: `whole` = false trusts the 512 bytes of the seal. For who has checked the
  * part just before, or has seen it written. */
 cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
@@ -105,12 +103,10 @@ size_t cairn_part_message_count(const cairn_part *part);
 const cairn_in_flight *cairn_part_message(const cairn_part *part, size_t index);
 
 /* Read state->bytes bytes. */
-cairn_status cairn_part_read(cairn_part *part, const cairn_state *state, void *data,
-                             cairn_error *error);
+cairn_status cairn_part_read(cairn_part *part, const cairn_state *state, void *data, cairn_error *error);
 /* Read the piece of a slab state that lies in the box [offset, offset + shape) of the global array into `data`, which holds that
  * whole box; elements outside this part's slab are left alone. *elements gets how many were written. */
-cairn_status cairn_part_read_slab(cairn_part *part, const cairn_state *state,
-                                  const uint64_t *offset, const uint64_t *shape, void *data,
-                                  uint64_t *elements, cairn_error *error);
+cairn_status cairn_part_read_slab(cairn_part *part, const cairn_state *state, const uint64_t *offset,
+                                  const uint64_t *shape, void *data, uint64_t *elements, cairn_error *error);
 
 #endif

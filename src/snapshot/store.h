@@ -19,12 +19,12 @@ typedef struct cairn_commit {
     uint64_t number;
     uint32_t count, incarnation;
     uint64_t step;
-    char committed[32];              /* UTC, ISO 8601; filled in when written */
+    char committed[32]; /* UTC, ISO 8601; filled in when written */
     uint32_t argument_count;
-    char *const *arguments;          /* borrowed for writing; owned by the record when read */
-    const cairn_part_seal *parts;    /* [count] */
-    const uint64_t *lamport;         /* [count] */
-    const uint64_t *vector;          /* [count][count] or NULL */
+    char *const *arguments;       /* borrowed for writing; owned by the record when read */
+    const cairn_part_seal *parts; /* [count] */
+    const uint64_t *lamport;      /* [count] */
+    const uint64_t *vector;       /* [count][count] or NULL */
 } cairn_commit;
 
 /* Write dir/snapshots/NNNNNN/snapshot.h5 durably (as cairn_part_write does). The parts must be there: they are opened for the shapes of
@@ -32,21 +32,19 @@ typedef struct cairn_commit {
 cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cairn_error *error);
 
 /* Read and check a commit record (not its parts). Free with cairn_store_free. */
-cairn_status cairn_store_read(const char *dir, uint64_t number, cairn_commit **out,
-                              cairn_error *error);
+cairn_status cairn_store_read(const char *dir, uint64_t number, cairn_commit **out, cairn_error *error);
 void cairn_store_free(cairn_commit *commit); /* NULL-safe */
 
 /* The paths. */
 void cairn_store_snapshot_path(char *path, size_t bytes, const char *dir, uint64_t number);
-void cairn_store_part_path(char *path, size_t bytes, const char *dir, uint64_t number,
-                           uint32_t process);
+void cairn_store_part_path(char *path, size_t bytes, const char *dir, uint64_t number, uint32_t process);
 
 typedef enum cairn_use {
-    CAIRN_USE_YES,          /* committed, of this run, whole (as far as was checked)   */
-    CAIRN_USE_UNCOMMITTED,  /* no commit record: the job died or still is at it        */
-    CAIRN_USE_DAMAGED,      /* `why` names file and fault; a missing part is damage    */
-    CAIRN_USE_OTHER_RUN,    /* of an earlier, finished run                             */
-    CAIRN_USE_UNREADABLE    /* no permission or input error; `why`                     */
+    CAIRN_USE_YES,         /* committed, of this run, whole (as far as was checked)   */
+    CAIRN_USE_UNCOMMITTED, /* no commit record: the job died or still is at it        */
+    CAIRN_USE_DAMAGED,     /* `why` names file and fault; a missing part is damage    */
+    CAIRN_USE_OTHER_RUN,   /* of an earlier, finished run                             */
+    CAIRN_USE_UNREADABLE   /* no permission or input error; `why`                     */
 } cairn_use;
 
 typedef struct cairn_entry {
@@ -59,13 +57,13 @@ typedef struct cairn_entry {
 
 typedef enum cairn_depth {
     CAIRN_DEPTH_SEALS, /* commit record whole; every part present, of the right size and with the right seal in its user block */
-    CAIRN_DEPTH_FULL   /* every byte of every part */
+    CAIRN_DEPTH_FULL /* every byte of every part */
 } cairn_depth;
 
 /* All snapshots of dir, newest first. run: the run that a restart would go on with; NULL = any. A missing dir/snapshots is an empty list.
  * Free with cairn_store_list_free. */
-cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth depth,
-                              cairn_entry **entries, size_t *count, cairn_error *error);
+cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth depth, cairn_entry **entries, size_t *count,
+                              cairn_error *error);
 void cairn_store_list_free(cairn_entry *entries, size_t count);
 
 /* The largest snapshot number in dir, committed or not; 0 when there is none. */
@@ -75,8 +73,8 @@ cairn_status cairn_store_latest(const char *dir, uint64_t *number, cairn_error *
  * leftovers and those of other runs when they are older than the newest usable one. If none is usable nothing is removed. A snapshot is uncommitted first
  * (its record is removed, the folder synced) and then emptied, so that a crash in between leaves no half snapshot that looks committed.
  * Only files that Cairn wrote are removed. removed/removed_count: numbers, malloc'ed; may be NULL. */
-cairn_status cairn_store_prune(const char *dir, const char *run, uint32_t keep, cairn_depth depth,
-                               uint64_t **removed, size_t *removed_count, cairn_error *error);
+cairn_status cairn_store_prune(const char *dir, const char *run, uint32_t keep, cairn_depth depth, uint64_t **removed,
+                               size_t *removed_count, cairn_error *error);
 
 /* DIR/run.json: what `cairn run` (or the first process under plain mpirun) notes of a run. */
 typedef struct cairn_run_record {
@@ -89,8 +87,7 @@ typedef struct cairn_run_record {
 /* CAIRN_E_NOT_FOUND when there is none; CAIRN_E_CORRUPT names the fault. Free with cairn_run_record_free. */
 cairn_status cairn_run_record_read(const char *dir, cairn_run_record **out, cairn_error *error);
 /* Durably, by rename. Makes dir. */
-cairn_status cairn_run_record_write(const char *dir, const cairn_run_record *record,
-                                    cairn_error *error);
+cairn_status cairn_run_record_write(const char *dir, const cairn_run_record *record, cairn_error *error);
 void cairn_run_record_free(cairn_run_record *record);
 
 #endif

@@ -34,11 +34,11 @@ static inline int unit_main(const char *suite_name, const unit_test *tests, size
     return failures == 0 ? 0 : 1;
 }
 
-#define UNIT_MAIN(suite, ...)                                                        \
-    int main(void)                                                                   \
-    {                                                                                \
-        static const unit_test tests[] = {__VA_ARGS__};                              \
-        return unit_main(suite, tests, sizeof tests / sizeof tests[0]);              \
+#define UNIT_MAIN(suite, ...)                                                                                          \
+    int main(void)                                                                                                     \
+    {                                                                                                                  \
+        static const unit_test tests[] = {__VA_ARGS__};                                                                \
+        return unit_main(suite, tests, sizeof tests / sizeof tests[0]);                                                \
     }
 
 #endif
