@@ -363,6 +363,16 @@ void cairn_event(cairn_process *p)
     cairn_exit_call(p);
 }
 
+void cairn_mpi_begin(cairn_process *p)
+{
+    cairn_enter(p);
+}
+
+void cairn_mpi_end(cairn_process *p)
+{
+    cairn_exit_call(p);
+}
+
 const char *cairn_error_text(const cairn_process *p)
 {
     return p->error.text;
