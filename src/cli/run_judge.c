@@ -194,7 +194,7 @@ static bool stdout_is_closed(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO};
 
-    return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLNVAL)) != 0;
+    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
 }
 
 cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, size_t bytes)

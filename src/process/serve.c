@@ -17,8 +17,10 @@ cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
     p->step_seen = true;
     p->last_step = step;
     p->activity++;
-    if (atomic_load_explicit(&p->tick, memory_order_relaxed)) {
-        cairn_drive(p); /* a job that is always inside calls leaves the service thread no way in */
+    /* A job that is always inside calls leaves the service thread no way in; and while the processes look for a common step, what
+     * they say is heard once a step at least. */
+    if (p->active || atomic_load_explicit(&p->tick, memory_order_relaxed)) {
+        cairn_drive(p);
     }
     if (p->active && !p->stopped) {
         status = cairn_pass_safepoint(p, step);
