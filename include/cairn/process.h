@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Join the job. Collective; call once, before anything else of Cairn and instead of MPI_Init. A job that also calls MPI itself
- * either begins MPI before this with MPI_THREAD_MULTIPLE (then it also ends MPI), since a thread of Cairn's calls MPI as well,
- * or puts its calls between cairn_mpi_begin and cairn_mpi_end.
+/* Join the job. Collective; call once, before anything else of Cairn and instead of MPI_Init. A job that also calls
+ * MPI itself either begins MPI before this with MPI_THREAD_MULTIPLE (then it also ends MPI), since a thread of
+ * Cairn's calls MPI as well, or puts its calls between cairn_mpi_begin and cairn_mpi_end.
  *
  * Reads what `cairn run` put in the environment (CAIRN_DIR and others, see README); without it the
  * job runs without snapshots. On error *out is NULL and the reason is on stderr. */
@@ -77,8 +77,8 @@ CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_ha
  * job's; a bar is drawn from it, `--kill PROC@PERCENT%` watches it, and a change of it is a sign of life. */
 void cairn_progress(cairn_process *process, uint64_t done, uint64_t total);
 
-/* Between these two the job may call MPI itself, on its own communicators: Cairn's service thread stays out. Meanwhile this process
- * answers nobody's snapshot, so keep it short. No call of Cairn's in between. */
+/* Between these two the job may call MPI itself, on its own communicators: Cairn's service thread stays out.
+ * Meanwhile this process answers nobody's snapshot, so keep it short. No call of Cairn's in between. */
 void cairn_mpi_begin(cairn_process *process);
 void cairn_mpi_end(cairn_process *process);
 

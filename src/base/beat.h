@@ -1,11 +1,11 @@
 /* Signs of life: what each process of a launch tells the supervisor, through one small file per process.
  *
- * DIR/status/process-000003 holds one line of text, CAIRN_BEAT_BYTES long, blank padded and ended by a newline; the process
- * overwrites it in place (one pwrite) a few times a second and at its exit:
+ * DIR/status/process-000003 holds one line of text, CAIRN_BEAT_BYTES long, blank padded and ended by a newline; the
+ * process overwrites it in place (one pwrite) a few times a second and at its exit:
  *   cairn-beat 1 launch L pid P host H phase F activity A step S done D total T attempt X exit E
- * activity grows with every message and safe point; step is the last safe point's or "-"; attempt is the newest committed
- * snapshot; exit is "-" until the process itself ends (exit or return from main), then its exit status. A process that was killed
- * leaves "-". A reader takes a line only when it is whole and of the launch it asks for. */
+ * activity grows with every message and safe point; step is the last safe point's or "-"; attempt is the newest
+ * committed snapshot; exit is "-" until the process itself ends (exit or return from main), then its exit status. A
+ * process that was killed leaves "-". A reader takes a line only when it is whole and of the launch it asks for. */
 #ifndef CAIRN_BASE_BEAT_H
 #define CAIRN_BASE_BEAT_H
 

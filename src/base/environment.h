@@ -1,7 +1,8 @@
-/* What `cairn run` tells the processes of a job, and a user may set for a plain mpirun: the names and forms of the environment
- * variables, in one place. README's table says the same.
+/* What `cairn run` tells the processes of a job, and a user may set for a plain mpirun: the names and forms of the
+ * environment variables, in one place. README's table says the same.
  *
- * DIR holds: run.json (snapshot/store.h), snapshots/, status/ (base/beat.h), log/ (mpirun.log: what was kept off the screen). */
+ * DIR holds: run.json (snapshot/store.h), snapshots/, status/ (base/beat.h), log/ (mpirun.log: what was kept off the
+ * screen). */
 #ifndef CAIRN_BASE_ENVIRONMENT_H
 #define CAIRN_BASE_ENVIRONMENT_H
 
@@ -18,7 +19,8 @@
                                                     /* Seconds count from this launch's cairn_init. A process told to
                                                      * die first makes DIR/status/killed-K, then sends itself SIGKILL;
                                                      * `cairn run` leaves out what has been done.                    */
-/* SIGUSR1 to a process: take a snapshot. SIGUSR2: take a snapshot, then stop with exit status 85. mpirun forwards both to all. */
+/* SIGUSR1 to a process: take a snapshot. SIGUSR2: take a snapshot, then stop with exit status 85. mpirun forwards
+ * both to all. */
 
 #define CAIRN_KEEP_DEFAULT         2
 #define CAIRN_WAIT_TIMEOUT_DEFAULT 600.0

@@ -1,8 +1,8 @@
 /* What goes before every message on a link.
  *
- * All processes of a job run on machines of one architecture (as MPI_BYTE transfers assume), so the struct is the wire format; its
- * fields are of fixed width and leave no holes. With vector clocks the vector (u64[count]) follows the envelope, then the
- * payload; a long payload follows as separate messages instead (CAIRN_FLAG_LONG). */
+ * All processes of a job run on machines of one architecture (as MPI_BYTE transfers assume), so the struct is the
+ * wire format; its fields are of fixed width and leave no holes. With vector clocks the vector (u64[count]) follows
+ * the envelope, then the payload; a long payload follows as separate messages instead (CAIRN_FLAG_LONG). */
 #ifndef CAIRN_CHANNEL_ENVELOPE_H
 #define CAIRN_CHANNEL_ENVELOPE_H
 

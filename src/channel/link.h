@@ -1,11 +1,13 @@
-/* Links: MPI point-to-point, cut down to what channels need. This file's .c and src/process are the only ones that know MPI.
+/* Links: MPI point-to-point, cut down to what channels need. This file's .c and src/process are the only ones that
+ * know MPI.
  *
- * A frame is an envelope with a payload short enough for one eager MPI message: it arrives whole or not at all, even when its sender
- * dies. Frames of one sender arrive in order. Each peer has a ring of receives that are posted ahead; a consumed slot is posted again
- * when there is nothing better to do, off the path between a receive and the answer to it. Longer payloads travel as separate
- * messages straight between the two buffers, announced by a frame.
+ * A frame is an envelope with a payload short enough for one eager MPI message: it arrives whole or not at all, even
+ * when its sender dies. Frames of one sender arrive in order. Each peer has a ring of receives that are posted
+ * ahead; a consumed slot is posted again when there is nothing better to do, off the path between a receive and the
+ * answer to it. Longer payloads travel as separate messages straight between the two buffers, announced by a frame.
  *
- * Nothing here blocks: what may not be done at once returns an operation to be tested. Not thread-safe: the caller serialises. */
+ * Nothing here blocks: what may not be done at once returns an operation to be tested. Not thread-safe: the caller
+ * serialises. */
 #ifndef CAIRN_CHANNEL_LINK_H
 #define CAIRN_CHANNEL_LINK_H
 
@@ -40,8 +42,8 @@ void cairn_link_abort(cairn_link *link, int code) __attribute__((noreturn));
 /* Send a frame to another process; payload (envelope->bytes bytes unless CAIRN_FLAG_LONG) is copied. */
 cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
                              const void *payload);
-/* Begin to send / receive the long payload of a frame. The receives of one sender are begun in the order of their frames. data is borrowed until
- * cairn_transfer_done says true, which also frees the transfer. */
+/* Begin to send / receive the long payload of a frame. The receives of one sender are begun in the order of their
+ * frames. data is borrowed until cairn_transfer_done says true, which also frees the transfer. */
 cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes,
                                   cairn_transfer **transfer);
 cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data, size_t bytes,
@@ -53,7 +55,8 @@ bool cairn_link_poll(cairn_link *link, uint32_t from, cairn_frame *frame);
 bool cairn_link_poll_any(cairn_link *link, cairn_frame *frame);
 void cairn_link_consume(cairn_link *link, const cairn_frame *frame);
 
-/* Agreements at the start of a launch, before there is any traffic. Collective. Wait at most `seconds`; CAIRN_E_TIMEOUT names `what`. */
+/* Agreements at the start of a launch, before there is any traffic. Collective. Wait at most `seconds`;
+ * CAIRN_E_TIMEOUT names `what`. */
 cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
                                   cairn_error *error);
 cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what, cairn_error *error);

@@ -2,10 +2,9 @@
  * the processes noted of their own exit (beats), mpirun's own status.
  *
  *   all well                                     -> done
- *   a process ended by itself, status E          -> the job's own failure, passed on; 75 asks for a restart, 85 is a stop
- *   nobody got into cairn_init, status E         -> the job cannot be started: passed on
- *   nobody reads standard output any more        -> passed on as 74
- *   killed by a signal, host or mpirun lost, hang -> restart */
+ *   a process ended by itself, status E          -> the job's own failure, passed on; 75 asks for a restart, 85 is a
+ *   stop nobody got into cairn_init, status E         -> the job cannot be started: passed on nobody reads standard
+ *   output any more        -> passed on as 74 killed by a signal, host or mpirun lost, hang -> restart */
 #include "cli/run.h"
 
 #include <poll.h>

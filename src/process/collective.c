@@ -1,5 +1,5 @@
-/* Collectives over channels, in the second stream of each. Linear where the order of folding is promised; a binomial tree where only
- * arrival counts. */
+/* Collectives over channels, in the second stream of each. Linear where the order of folding is promised; a binomial
+ * tree where only arrival counts. */
 #include "process/runtime.h"
 
 #include <stdlib.h>

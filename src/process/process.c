@@ -243,8 +243,8 @@ static cairn_status quiesce(cairn_process *p)
     cairn_status status = CAIRN_OK;
 
     p->finishing = true;
-    /* "Finishing" tells `cairn run` that this process's part of the answer is out: once all say so, a kill needs no restart, which
-     * would print the answer twice. After a stop there is no answer. */
+    /* "Finishing" tells `cairn run` that this process's part of the answer is out: once all say so, a kill needs no
+     * restart, which would print the answer twice. After a stop there is no answer. */
     (void)fflush(stdout);
     cairn_beat_now(p, p->stopped ? CAIRN_PHASE_RUNNING : CAIRN_PHASE_FINISHING, -1);
     cairn_core_event(p, CL_FINISHED, 0);

@@ -1,12 +1,14 @@
 /* The runtime of one process: what the files of src/process share.
  *
- * Who drives. The job thread drives links, core and timers while it is inside a Cairn call; while it computes, the service thread does
- * so every few milliseconds. They never do so at once: `inside` (job) and `wanted` (service) are the two flags of Dekker's mutual
- * exclusion, made one-sided: the job's way in and out is plain stores and loads, and the service thread pays for the order of memory with a
- * membarrier system call. Everything in struct cairn_process below belongs to whoever is in, except the atomics.
+ * Who drives. The job thread drives links, core and timers while it is inside a Cairn call; while it computes, the
+ * service thread does so every few milliseconds. They never do so at once: `inside` (job) and `wanted` (service) are
+ * the two flags of Dekker's mutual exclusion, made one-sided: the job's way in and out is plain stores and loads,
+ * and the service thread pays for the order of memory with a membarrier system call. Everything in struct
+ * cairn_process below belongs to whoever is in, except the atomics.
  *
- * The way of a message in: link frame -> dispatch (incarnation, sequence) -> snapshot core (hold? in the cut?) -> channel's box ->
- * consume (clock) -> job. Out: clock -> envelope -> link. The short cuts in transmit.c skip empty stations, never the order. */
+ * The way of a message in: link frame -> dispatch (incarnation, sequence) -> snapshot core (hold? in the cut?) ->
+ * channel's box -> consume (clock) -> job. Out: clock -> envelope -> link. The short cuts in transmit.c skip empty
+ * stations, never the order. */
 #ifndef CAIRN_PROCESS_RUNTIME_H
 #define CAIRN_PROCESS_RUNTIME_H
 
@@ -96,7 +98,8 @@ typedef struct cut {
     double recorded_at, blocked;
 } cut;
 
-/* Behind the cl_message of a PART: what the coordinator needs for the commit record. With vector clocks the vector follows. */
+/* Behind the cl_message of a PART: what the coordinator needs for the commit record. With vector clocks the vector
+ * follows. */
 typedef struct part_report {
     uint64_t bytes, digest_high, digest_low;
     uint64_t lamport;
@@ -260,8 +263,8 @@ typedef struct waiting {
     uint32_t rounds;
     double deadline, since;
 } waiting;
-/* One pause of a wait: spins, then yields, then sleeps; drives. CAIRN_E_TIMEOUT at the deadline (the caller says of what), p->fatal, or
- * CAIRN_E_STOPPED. */
+/* One pause of a wait: spins, then yields, then sleeps; drives. CAIRN_E_TIMEOUT at the deadline (the caller says of
+ * what), p->fatal, or CAIRN_E_STOPPED. */
 cairn_status cairn_pause(cairn_process *p, waiting *w);
 
 bool cairn_service_start(cairn_process *p, cairn_error *error);

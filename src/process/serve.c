@@ -17,8 +17,8 @@ cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
     p->step_seen = true;
     p->last_step = step;
     p->activity++;
-    /* A job that is always inside calls leaves the service thread no way in; and while the processes look for a common step, what
-     * they say is heard once a step at least. */
+    /* A job that is always inside calls leaves the service thread no way in; and while the processes look for a
+     * common step, what they say is heard once a step at least. */
     if (p->active || atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         cairn_drive(p);
     }

@@ -1,4 +1,5 @@
-/* The snapshot core's shell: carries out what the pure core says. Recording copies aside; the writer thread makes durable. */
+/* The snapshot core's shell: carries out what the pure core says. Recording copies aside; the writer thread makes
+ * durable. */
 #include "process/runtime.h"
 
 #include <stdio.h>

@@ -322,8 +322,8 @@ bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream)
     return false;
 }
 
-/* The short cut: the frame that is waited for is there, nothing is before it and no snapshot is under way: straight from the slot into the
- * job's buffer. */
+/* The short cut: the frame that is waited for is there, nothing is before it and no snapshot is under way: straight
+ * from the slot into the job's buffer. */
 static bool short_cut(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
                       cairn_message *message)
 {
@@ -376,7 +376,8 @@ static cairn_status complain(cairn_process *p, cairn_status status, uint32_t fro
     return cairn_say(p, status, "%s: no message from %s within %.3g s", what, whom, p->deadline);
 }
 
-/* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a moment. */
+/* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a
+ * moment. */
 static void unblock_held(cairn_process *p, uint32_t from, uint32_t stream, const waiting *w)
 {
     if (!p->active || p->at_safepoint || !cairn_holds(p, from, stream)) {

@@ -10,7 +10,8 @@
 
 #define HUGE_BYTES ((size_t)2 << 20)
 
-/* Memory that is there: every page touched, in huge pages where the kernel has them, so that copying into it takes no page faults. */
+/* Memory that is there: every page touched, in huge pages where the kernel has them, so that copying into it takes
+ * no page faults. */
 char *cairn_arena_new(size_t bytes)
 {
     size_t whole = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;

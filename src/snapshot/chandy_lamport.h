@@ -4,14 +4,14 @@
  * Chandy and Lamport, "Distributed Snapshots: Determining Global States of Distributed Systems" (1985), section 3.1,
  * with what a job that is made of ordinary code needs on top:
  *
- *  - A process can record its state only at a safe point. What arrives on a channel behind its marker is *held* back from
- *    the job until this process has recorded.
+ *  - A process can record its state only at a safe point. What arrives on a channel behind its marker is *held* back
+ *    from the job until this process has recorded.
  *  - Attempts are numbered; the numbers only grow. Several processes may initiate; initiators of the same number take
  *    part in one and the same attempt, as in the paper. An attempt ends committed or abandoned, the same everywhere.
- *  - Aligned mode for loop-style jobs (safe points carry a step): the initiator asks how far everybody is (QUERY, PROGRESS),
- *    names a step S (AT); who has not passed S pledges not to pass it unrecorded (ACCEPT), who has passed says so (PASSED)
- *    and a later S is named; when all have pledged (GO) everybody records at the first safe point with step >= S. Who reaches S
- *    before GO stalls there.
+ *  - Aligned mode for loop-style jobs (safe points carry a step): the initiator asks how far everybody is (QUERY,
+ *    PROGRESS), names a step S (AT); who has not passed S pledges not to pass it unrecorded (ACCEPT), who has passed
+ *    says so (PASSED) and a later S is named; when all have pledged (GO) everybody records at the first safe point
+ *    with step >= S. Who reaches S before GO stalls there.
  *  - Unaligned mode for event-style jobs: the paper's rule, at the first safe point after the first marker.
  *  - A job that waits, not at a safe point, for a held message would wait for ever: the attempt is abandoned.
  *  - Committing: each process reports its part durable (PART) to the coordinator, which writes the commit record and
@@ -90,8 +90,8 @@ typedef struct cl_output {
     bool discard;
     cl_reason ended_reason; /* why, when discard */
     uint64_t ended;
-    /* DATA only. hold: keep the message back, in channel order, until `release`. in_cut: it belongs to the recorded state
-     * of its channel (and is delivered all the same). */
+    /* DATA only. hold: keep the message back, in channel order, until `release`. in_cut: it belongs to the recorded
+     * state of its channel (and is delivered all the same). */
     bool hold, in_cut;
     /* Record now: copy the job's state, and for every in-channel what was received, is not held and not consumed by the
      * job: the beginning of the channel's state. cut_step is S or CL_NO_STEP, `attempt` the number. */
@@ -114,21 +114,23 @@ typedef struct cl_output {
 
 typedef struct cl cl;
 
-/* Bytes of a cl for `count` processes (aligned for max_align_t), and its start. in[i] / out[i]: there is a channel from i to
- * `self` / from `self` to i; entry self is ignored; NULL means all. attempt: no attempt of this number or lower will be
- * made (what earlier launches used). coordinator: who commits. The channels must make a strongly connected graph. */
+/* Bytes of a cl for `count` processes (aligned for max_align_t), and its start. in[i] / out[i]: there is a channel
+ * from i to `self` / from `self` to i; entry self is ignored; NULL means all. attempt: no attempt of this number or
+ * lower will be made (what earlier launches used). coordinator: who commits. The channels must make a strongly
+ * connected graph. */
 size_t cl_bytes(uint32_t count);
 cl *cl_init(void *memory, uint32_t count, uint32_t self, uint32_t coordinator, const bool *in, const bool *out,
             uint64_t attempt);
 
-/* Advance by one event. *out is overwritten. Events that are not legal now (a CL_LEAVE while the process must stay, a stale
- * PART_DURABLE) change nothing and give an empty output; protocol messages are never trusted to be current. */
+/* Advance by one event. *out is overwritten. Events that are not legal now (a CL_LEAVE while the process must stay,
+ * a stale PART_DURABLE) change nothing and give an empty output; protocol messages are never trusted to be current. */
 void cl_step(cl *core, const cl_event *event, cl_output *out);
 
 /* The job may not leave the safe point that it is at; in event style: may not run the next handler. */
 bool cl_must_stay(const cl *core);
-/* No attempt is under way and none is wished for: safe points and messages need not be told, apart from the step (cl_passed).
- * Who is going to wait at a safe point tells it all the same, before the next event: it may have to record there. */
+/* No attempt is under way and none is wished for: safe points and messages need not be told, apart from the step
+ * (cl_passed). Who is going to wait at a safe point tells it all the same, before the next event: it may have to
+ * record there. */
 bool cl_idle(const cl *core);
 /* Short for CL_SAFEPOINT and CL_LEAVE at `step` while cl_idle. */
 void cl_passed(cl *core, uint64_t step);
@@ -140,7 +142,8 @@ uint64_t cl_latest(const cl *core);
 bool cl_holds(const cl *core, uint32_t from);
 /* This process is recording channel `from`: what arrives belongs to the cut. */
 bool cl_recording(const cl *core, uint32_t from);
-/* True when every invariant of chandy_lamport.c holds; else *broken (if given) names the first that does not. For tests. */
+/* True when every invariant of chandy_lamport.c holds; else *broken (if given) names the first that does not. For
+ * tests. */
 bool cl_check(const cl *core, const char **broken);
 
 #endif

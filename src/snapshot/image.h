@@ -1,18 +1,17 @@
 /* A process's part of a snapshot, as an HDF5 file: writing it durably, and reading it without trust.
  *
  * DIR/snapshots/000007/process-000003.h5 (format 1); any HDF5 tool opens it:
- *   bytes 0..511   user block: the seal (seal.h). Text: "cairn part 1", the bytes of the file, XXH3-128 of everything behind the
- *                  block, and last an XXH64 of the block itself. So a flipped bit anywhere in the file is seen.
- *   / attributes   format (u32), job, run (string), number, process, count, incarnation, step (u64; all ones = unaligned),
- *                  lamport (u64), vector (u64[count], only with vector clocks), written (string, UTC time)
- *   /state/NAME    the array: little-endian type and shape as protected, contiguous. Attributes: kind ("array", "replicated", "slab",
- *                  "bytes"), for slabs global_shape and offset (u64[rank]), flags (u32)
- *   /channels/in/0001/envelope  u64[messages][5]: sequence, lamport, tag, bytes, stream;
- *                               stream 0 the job's own, 1 collectives
- *   /channels/in/0001/payload   u8[sum of bytes], one message after the other (absent when 0 bytes). There is a group for
- *                               every sender with messages in flight, named by its number in at least four digits
- *   /channels/sent, /channels/received   u64[count][2]: messages sent to / consumed from each process per stream, up to the cut
- * Every dataset has an attribute xxh3: 32 hex digits, XXH3-128 of its elements as they lie in the file. */
+ *   bytes 0..511   user block: the seal (seal.h). Text: "cairn part 1", the bytes of the file, XXH3-128 of
+ *   everything behind the block, and last an XXH64 of the block itself. So a flipped bit anywhere in the file is
+ *   seen. / attributes   format (u32), job, run (string), number, process, count, incarnation, step (u64; all ones =
+ *   unaligned), lamport (u64), vector (u64[count], only with vector clocks), written (string, UTC time) /state/NAME
+ *   the array: little-endian type and shape as protected, contiguous. Attributes: kind ("array", "replicated",
+ *   "slab", "bytes"), for slabs global_shape and offset (u64[rank]), flags (u32) /channels/in/0001/envelope
+ *   u64[messages][5]: sequence, lamport, tag, bytes, stream; stream 0 the job's own, 1 collectives
+ *   /channels/in/0001/payload   u8[sum of bytes], one message after the other (absent when 0 bytes). There is a
+ *   group for every sender with messages in flight, named by its number in at least four digits /channels/sent,
+ *   /channels/received   u64[count][2]: messages sent to / consumed from each process per stream, up to the cut
+ *   Every dataset has an attribute xxh3: 32 hex digits, XXH3-128 of its elements as they lie in the file. */
 #ifndef CAIRN_SNAPSHOT_IMAGE_H
 #define CAIRN_SNAPSHOT_IMAGE_H
 
@@ -74,21 +73,22 @@ typedef struct cairn_part_seal {
     cairn_digest digest; /* of everything behind the user block */
 } cairn_part_seal;
 
-/* Write dir/process-NNNNNN.h5 durably: temporary name, fsync, seal, fsync, rename, fsync of dir (which is made, with its parents, if
- * missing). messages are in channel order for each sender. On error nothing is left under either name, and the error
- * names the file. CAIRN_E_FULL, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. Thread-safe. */
+/* Write dir/process-NNNNNN.h5 durably: temporary name, fsync, seal, fsync, rename, fsync of dir (which is made, with
+ * its parents, if missing). messages are in channel order for each sender. On error nothing is left under either
+ * name, and the error names the file. CAIRN_E_FULL, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. Thread-safe. */
 cairn_status cairn_part_write(const char *dir, const cairn_part_head *head, const cairn_state *states,
                               size_t state_count, const cairn_in_flight *messages, size_t message_count,
                               cairn_part_seal *seal, cairn_error *error);
 
 typedef struct cairn_part cairn_part;
 
-/* Open a part and check all of it: seal against `expected` (NULL: only against itself), format version, head, shapes, checksums of
- * every state and channel. Every count and size in it is checked before it is used. Damage is CAIRN_E_CORRUPT, and error names
- * file and dataset; CAIRN_E_VERSION; CAIRN_E_NOT_FOUND; CAIRN_E_IO; CAIRN_E_ACCESS; CAIRN_E_NOMEM. */
+/* Open a part and check all of it: seal against `expected` (NULL: only against itself), format version, head,
+ * shapes, checksums of every state and channel. Every count and size in it is checked before it is used. Damage is
+ * CAIRN_E_CORRUPT, and error names file and dataset; CAIRN_E_VERSION; CAIRN_E_NOT_FOUND; CAIRN_E_IO; CAIRN_E_ACCESS;
+ * CAIRN_E_NOMEM. */
 cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected, cairn_error *error);
-/* The same without reading the elements of states: `whole` = false trusts the 512 bytes of the seal. For who has checked the
- * part just before, or has seen it written. */
+/* The same without reading the elements of states: `whole` = false trusts the 512 bytes of the seal. For who has
+ * checked the part just before, or has seen it written. */
 cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
                                    cairn_error *error);
 void cairn_part_close(cairn_part *part); /* NULL-safe */
@@ -104,8 +104,9 @@ const cairn_in_flight *cairn_part_message(const cairn_part *part, size_t index);
 
 /* Read state->bytes bytes. */
 cairn_status cairn_part_read(cairn_part *part, const cairn_state *state, void *data, cairn_error *error);
-/* Read the piece of a slab state that lies in the box [offset, offset + shape) of the global array into `data`, which holds that
- * whole box; elements outside this part's slab are left alone. *elements gets how many were written. */
+/* Read the piece of a slab state that lies in the box [offset, offset + shape) of the global array into `data`,
+ * which holds that whole box; elements outside this part's slab are left alone. *elements gets how many were
+ * written. */
 cairn_status cairn_part_read_slab(cairn_part *part, const cairn_state *state, const uint64_t *offset,
                                   const uint64_t *shape, void *data, uint64_t *elements, cairn_error *error);
 

@@ -1,11 +1,11 @@
 /* DIR/snapshots: which snapshots there are, which are committed, which can be used; committing and pruning.
  *
- * DIR/snapshots/000007/snapshot.h5 is the commit record: it exists (whole) if and only if the snapshot is committed. Like a part it
- * is sealed ("cairn snapshot 1"). / attributes: format, job, run, number, count, incarnation, step, committed (string, UTC time);
- * /arguments string[]: the job's command line; /parts/bytes u64[count], /parts/xxh3 string[count]; /cut/lamport u64[count] and,
- * with vector clocks, /cut/vector u64[count][count]; /process-NNNNNN external links to the parts; /state/NAME a virtual dataset over the
- * slabs of each global array. Virtual datasets are for people and their tools: Cairn itself never reads
- * through them, since a missing source reads as zeros. */
+ * DIR/snapshots/000007/snapshot.h5 is the commit record: it exists (whole) if and only if the snapshot is committed.
+ * Like a part it is sealed ("cairn snapshot 1"). / attributes: format, job, run, number, count, incarnation, step,
+ * committed (string, UTC time); /arguments string[]: the job's command line; /parts/bytes u64[count], /parts/xxh3
+ * string[count]; /cut/lamport u64[count] and, with vector clocks, /cut/vector u64[count][count]; /process-NNNNNN
+ * external links to the parts; /state/NAME a virtual dataset over the slabs of each global array. Virtual datasets
+ * are for people and their tools: Cairn itself never reads through them, since a missing source reads as zeros. */
 #ifndef CAIRN_SNAPSHOT_STORE_H
 #define CAIRN_SNAPSHOT_STORE_H
 
@@ -27,8 +27,9 @@ typedef struct cairn_commit {
     const uint64_t *vector;       /* [count][count] or NULL */
 } cairn_commit;
 
-/* Write dir/snapshots/NNNNNN/snapshot.h5 durably (as cairn_part_write does). The parts must be there: they are opened for the shapes of
- * their slabs, and refused (CAIRN_E_CORRUPT) if a slab array is not tiled exactly or a seal does not fit; their bulk is not read again. */
+/* Write dir/snapshots/NNNNNN/snapshot.h5 durably (as cairn_part_write does). The parts must be there: they are
+ * opened for the shapes of their slabs, and refused (CAIRN_E_CORRUPT) if a slab array is not tiled exactly or a seal
+ * does not fit; their bulk is not read again. */
 cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cairn_error *error);
 
 /* Read and check a commit record (not its parts). Free with cairn_store_free. */
@@ -56,12 +57,12 @@ typedef struct cairn_entry {
 } cairn_entry;
 
 typedef enum cairn_depth {
-    CAIRN_DEPTH_SEALS, /* commit record whole; every part present, of the right size and with the right seal in its user block */
-    CAIRN_DEPTH_FULL /* every byte of every part */
+    CAIRN_DEPTH_SEALS, /* commit record whole; every part there, of the right size, the right seal in its block */
+    CAIRN_DEPTH_FULL   /* every byte of every part */
 } cairn_depth;
 
-/* All snapshots of dir, newest first. run: the run that a restart would go on with; NULL = any. A missing dir/snapshots is an empty list.
- * Free with cairn_store_list_free. */
+/* All snapshots of dir, newest first. run: the run that a restart would go on with; NULL = any. A missing
+ * dir/snapshots is an empty list. Free with cairn_store_list_free. */
 cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth depth, cairn_entry **entries, size_t *count,
                               cairn_error *error);
 void cairn_store_list_free(cairn_entry *entries, size_t count);
@@ -69,10 +70,11 @@ void cairn_store_list_free(cairn_entry *entries, size_t count);
 /* The largest snapshot number in dir, committed or not; 0 when there is none. */
 cairn_status cairn_store_latest(const char *dir, uint64_t *number, cairn_error *error);
 
-/* Keep the newest `keep` (>= 1) usable snapshots of run (checked to `depth`) and remove all older ones; and damaged ones, uncommitted
- * leftovers and those of other runs when they are older than the newest usable one. If none is usable nothing is removed. A snapshot is uncommitted first
- * (its record is removed, the folder synced) and then emptied, so that a crash in between leaves no half snapshot that looks committed.
- * Only files that Cairn wrote are removed. removed/removed_count: numbers, malloc'ed; may be NULL. */
+/* Keep the newest `keep` (>= 1) usable snapshots of run (checked to `depth`) and remove all older ones; and damaged
+ * ones, uncommitted leftovers and those of other runs when they are older than the newest usable one. If none is
+ * usable nothing is removed. A snapshot is uncommitted first (its record is removed, the folder synced) and then
+ * emptied, so that a crash in between leaves no half snapshot that looks committed. Only files that Cairn wrote are
+ * removed. removed/removed_count: numbers, malloc'ed; may be NULL. */
 cairn_status cairn_store_prune(const char *dir, const char *run, uint32_t keep, cairn_depth depth, uint64_t **removed,
                                size_t *removed_count, cairn_error *error);
 

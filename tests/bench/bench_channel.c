@@ -1,10 +1,9 @@
 /* Channels against raw MPI between the same two ranks: ping-pong of 8 B, 64 KiB and 4 MiB, and the rate of 8 B messages
  * in windows of 64 with an answer per window. On 2 processes.
  *
- *   bench_channel both    pairs of rounds in one program, in turn first: the rows of the table. Cairn begins MPI, as in a
- *                         job; the raw rounds are between cairn_mpi_begin and cairn_mpi_end
- *   bench_channel cairn   channels only: prints seconds an operation
- *   bench_channel raw     MPI only, with MPI_THREAD_SINGLE and no Cairn at all: the same */
+ *   bench_channel both    pairs of rounds in one program, in turn first: the rows of the table. Cairn begins MPI, as
+ *   in a job; the raw rounds are between cairn_mpi_begin and cairn_mpi_end bench_channel cairn   channels only:
+ *   prints seconds an operation bench_channel raw     MPI only, with MPI_THREAD_SINGLE and no Cairn at all: the same */
 #include "bench.h"
 
 #include <mpi.h>
