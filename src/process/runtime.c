@@ -215,22 +215,38 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame)
     cairn_link_consume(p->link, frame);
 }
 
+/* Is incoming[at] whole? Then it is taken out of the list. */
+static bool arrived(cairn_process *p, size_t at)
+{
+    node *n = p->incoming[at];
+
+    if (!cairn_transfer_done(p->link, n->transfer)) {
+        return false;
+    }
+    n->transfer = NULL;
+    cairn_node_release(p, n);
+    /* Order is kept: the payloads of one sender arrive in order, and the first one is asked first. */
+    memmove(&p->incoming[at], &p->incoming[at + 1], (p->incoming_count - at - 1) * sizeof(node *));
+    p->incoming_count--;
+    return true;
+}
+
+bool cairn_arrived(cairn_process *p, const node *n)
+{
+    for (size_t i = 0; i < p->incoming_count; i++) {
+        if (p->incoming[i] == n) {
+            return arrived(p, i);
+        }
+    }
+    return true;
+}
+
 static void drive_incoming(cairn_process *p)
 {
     size_t i = 0;
 
     while (i < p->incoming_count) {
-        node *n = p->incoming[i];
-
-        if (cairn_transfer_done(p->link, n->transfer)) {
-            n->transfer = NULL;
-            cairn_node_release(p, n);
-            /* Order is kept: the payloads of one sender arrive in order, and the first one is asked first. */
-            memmove(&p->incoming[i], &p->incoming[i + 1], (p->incoming_count - i - 1) * sizeof *p->incoming);
-            p->incoming_count--;
-        } else {
-            i++;
-        }
+        i += arrived(p, i) ? 0 : 1;
     }
 }
 

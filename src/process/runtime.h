@@ -258,6 +258,8 @@ cairn_status cairn_say(cairn_process *p, cairn_status status, const char *format
 /* Take in what has come, carry on transfers, take results of the writer, run due timers. */
 void cairn_drive(cairn_process *p);
 void cairn_dispatch(cairn_process *p, cairn_frame *frame);
+/* The payload of this message is whole; asks MPI for this one only. */
+bool cairn_arrived(cairn_process *p, const node *n);
 
 typedef struct waiting {
     uint32_t rounds;

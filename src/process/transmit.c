@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define HELD_ANY_SECONDS 0.005 /* a receive from anybody may be waiting for somebody else's message */
+#define TRANSFER_SPINS   100   /* a long payload on its way is asked for alone so often */
 #define POOLED_BYTES     512   /* payload and vector of a node from the pool */
 
 /* ---------------------------------------------------------------- nodes and queues */
@@ -154,8 +155,8 @@ static cairn_status wait_transfer(cairn_process *p, cairn_transfer *transfer, ui
 {
     waiting w = {0};
 
-    while (!cairn_transfer_done(p->link, transfer)) {
-        cairn_status status = cairn_pause(p, &w);
+    for (uint32_t i = 0; !cairn_transfer_done(p->link, transfer); i++) {
+        cairn_status status = i < TRANSFER_SPINS ? CAIRN_OK : cairn_pause(p, &w);
 
         if (status == CAIRN_E_TIMEOUT) {
             /* The buffer may still be read by MPI: nothing can be trusted after that. */
@@ -396,6 +397,8 @@ static cairn_status finish_direct(cairn_process *p, uint32_t stream, cairn_messa
     waiting w = {0};
 
     p->wish = (wish){0};
+    for (uint32_t i = 0; i < TRANSFER_SPINS && !cairn_arrived(p, n); i++) {
+    }
     while (n->transfer != NULL && status == CAIRN_OK) {
         status = cairn_pause(p, &w);
         if (status == CAIRN_E_STOPPED) {
