@@ -309,8 +309,8 @@ static void *service_main(void *argument)
         if (poll(&wake, 1, p->active ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0) {
             (void)!read(p->wake_fd, &count, sizeof count);
         }
-        atomic_store_explicit(&p->tick, true, memory_order_relaxed);
-        if (service_enter(p)) {
+        /* A job that has driven since the last round does without help. */
+        if (atomic_exchange_explicit(&p->tick, true, memory_order_relaxed) && service_enter(p)) {
             if (p->fatal == CAIRN_OK) {
                 cairn_drive(p);
             }

@@ -349,6 +349,24 @@ static void note_end(cairn_process *p, const cl_output *out)
     }
 }
 
+/* Before anything is recorded: a GO should not wait for this process's copying, and no control message is part of a cut. */
+static void send_all(cairn_process *p, const cl_output *out)
+{
+    for (uint32_t i = 0; i < out->send_count; i++) {
+        const cl_send *s = &out->sends[i];
+
+        if (s->message.kind == CL_MSG_PART && s->to != p->self) {
+            char payload[sizeof(cl_message) + sizeof(part_report)];
+
+            memcpy(payload, &s->message, sizeof s->message);
+            memcpy(payload + sizeof s->message, &p->reports[p->self], sizeof(part_report));
+            send_snapshot(p, s->to, p->cut == NULL ? p->vector : p->cut->head.vector, payload, sizeof payload);
+        } else {
+            send_snapshot(p, s->to, p->vector, &s->message, sizeof s->message);
+        }
+    }
+}
+
 void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *in_cut)
 {
     cl_output out;
@@ -362,6 +380,7 @@ void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *
     if (out.discard && p->cut != NULL && p->cut->head.number == out.ended) {
         forget_cut(p);
     }
+    send_all(p, &out);
     if (out.record) {
         forget_cut(p);
         record(p, out.attempt, out.cut_step);
@@ -378,19 +397,6 @@ void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *
         p->cut->complete = true;
     }
     note_end(p, &out);
-    for (uint32_t i = 0; i < out.send_count; i++) {
-        const cl_send *s = &out.sends[i];
-
-        if (s->message.kind == CL_MSG_PART && s->to != p->self) {
-            char payload[sizeof(cl_message) + sizeof(part_report)];
-
-            memcpy(payload, &s->message, sizeof s->message);
-            memcpy(payload + sizeof s->message, &p->reports[p->self], sizeof(part_report));
-            send_snapshot(p, s->to, p->cut == NULL ? p->vector : p->cut->head.vector, payload, sizeof payload);
-        } else {
-            send_snapshot(p, s->to, p->vector, &s->message, sizeof s->message);
-        }
-    }
     if (out.commit) {
         post_commit(p, out.attempt, out.cut_step);
     }
@@ -573,17 +579,20 @@ cairn_status cairn_pass_safepoint(cairn_process *p, uint64_t step)
 {
     waiting w = {0};
     double begin = 0.0;
+    double before = 0.0;
     cairn_status status = CAIRN_OK;
 
     cairn_arrive(p, step);
     while (cl_must_stay(p->core) && status == CAIRN_OK) {
         if (begin <= 0.0) {
             begin = cairn_now();
+            before = p->stats.blocked_total;
         }
         status = cairn_pause(p, &w);
     }
     if (begin > 0.0) {
-        p->stats.blocked_total += cairn_now() - begin;
+        /* Recording meanwhile has counted itself. */
+        p->stats.blocked_total = before + cairn_now() - begin;
     }
     if (status == CAIRN_OK || status == CAIRN_E_STOPPED) {
         cairn_depart(p);
