@@ -349,7 +349,8 @@ static void note_end(cairn_process *p, const cl_output *out)
     }
 }
 
-/* Before anything is recorded: a GO should not wait for this process's copying, and no control message is part of a cut. */
+/* Before anything is recorded: a GO should not wait for this process's copying, and no control message is part of a
+ * cut. */
 static void send_all(cairn_process *p, const cl_output *out)
 {
     for (uint32_t i = 0; i < out->send_count; i++) {

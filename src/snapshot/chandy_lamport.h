@@ -84,8 +84,8 @@ typedef struct cl_send {
 
 #define CL_SENDS_MAX 6
 
-/* What the shell must do, in the order of the fields; `sends` (control messages) may go out at any time, best first of all.
- * All false/0 when there is nothing to do. */
+/* What the shell must do, in the order of the fields; `sends` (control messages) may go out at any time, best first
+ * of all. All false/0 when there is nothing to do. */
 typedef struct cl_output {
     /* An attempt ended here: forget what was recorded of it and is not durable yet. `ended` is its number. */
     bool discard;
