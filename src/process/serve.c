@@ -128,7 +128,9 @@ cairn_status cairn_serve(cairn_process *p, const cairn_handlers *handlers, void 
     cairn_status status = CAIRN_E_AGAIN;
 
     cairn_enter(p);
-    cl_passed(p->core, CL_NO_STEP);
+    if (!p->active) {
+        cl_passed(p->core, CL_NO_STEP); /* from here on this process counts no steps */
+    }
     while (status == CAIRN_E_AGAIN) {
         if (p->fatal != CAIRN_OK) {
             status = p->fatal;
