@@ -21,6 +21,7 @@ dir=$room/dir
 declare -A seconds
 table=$room/table
 missed=0
+twice=0
 
 command_of() {
     case $1 in
@@ -29,6 +30,13 @@ command_of() {
     scan) command=("$jobs/scan" --read-rate 600K --group-by origin --agg 'count,mean(delay),max(delay)' "$top/data/flights") ;;
     *) command=("$jobs/$1") ;;
     esac
+}
+
+# A process that is killed when the answer is out and it has not left itself: the answer is said again (README). Counted.
+is_answer() {
+    cmp -s "$out" "$expected" && return 0
+    cat "$expected" "$expected" | cmp -s "$out" - || return 1
+    twice=$((twice + 1))
 }
 
 now() {
@@ -137,7 +145,7 @@ one_trial() {
     finish
     wait "$watcher"
     expect_code 0 "trial $trial: $name on $n, $way, interval $interval"
-    cmp -s "$out" "$expected" || fail "trial $trial: $name on $n, $way, interval $interval: another answer"
+    is_answer || fail "trial $trial: $name on $n, $way, interval $interval: another answer"
     check_restarts
     timeout 60 "$cairn" verify "$dir" >"$room/verify" 2>&1
     code=$?
@@ -158,7 +166,7 @@ for ((trial = 1; trial <= trials; trial++)); do
     one_trial
 done
 echo
-echo "all $trials trials, seed $seed ($missed kills from outside came too late):"
+echo "all $trials trials, seed $seed ($missed kills from outside came too late, $twice answers were said twice):"
 echo "$head"
 cat "$table"
 awk '{ trials++; good += $NF == "good"; killed += $(NF - 2) > 0; restarts += $(NF - 2) }
