@@ -1,5 +1,5 @@
 /* Channels: sending, receiving, probing, requests. */
-#include "process/runtime.h"
+#include "process/transmit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +104,8 @@ static void fill_envelope(cairn_process *p, cairn_envelope *e, uint32_t stream, 
 }
 
 /* Begin a send; *transfer stays NULL when data is the caller's again at once. Inside. */
-static cairn_status begin_send(cairn_process *p, uint32_t stream, uint32_t to, uint32_t tag, const void *data,
-                               size_t bytes, cairn_transfer **transfer)
+cairn_status cairn_begin_send(cairn_process *p, uint32_t stream, uint32_t to, uint32_t tag, const void *data,
+                              size_t bytes, cairn_transfer **transfer)
 {
     cairn_envelope e;
     cairn_status status;
@@ -132,7 +132,8 @@ static cairn_status begin_send(cairn_process *p, uint32_t stream, uint32_t to, u
 }
 
 /* Every public call comes through here first. Inside when it returns CAIRN_OK. */
-static cairn_status enter(cairn_process *p, uint32_t peer, bool any, const void *data, size_t bytes, const char *call)
+cairn_status cairn_enter_call(cairn_process *p, uint32_t peer, bool any, const void *data, size_t bytes,
+                              const char *call)
 {
     cairn_enter(p);
     if (__builtin_expect(p->fatal != CAIRN_OK, 0)) {
@@ -180,12 +181,12 @@ cairn_status cairn_send_stream(cairn_process *p, uint32_t stream, uint32_t to, u
                                size_t bytes)
 {
     cairn_transfer *transfer = NULL;
-    cairn_status status = enter(p, to, false, data, bytes, "cairn_send");
+    cairn_status status = cairn_enter_call(p, to, false, data, bytes, "cairn_send");
 
     if (status != CAIRN_OK) {
         return status;
     }
-    status = begin_send(p, stream, to, tag, data, bytes, &transfer);
+    status = cairn_begin_send(p, stream, to, tag, data, bytes, &transfer);
     if (status != CAIRN_OK) {
         return cairn_say(p, status, "send of %zu bytes to process %u", bytes, to);
     }
@@ -213,7 +214,7 @@ void cairn_consumed(cairn_process *p, uint32_t from, uint32_t stream, uint64_t l
     p->activity++;
 }
 
-static void describe(const node *n, cairn_message *message)
+void cairn_describe(const node *n, cairn_message *message)
 {
     if (message != NULL) {
         message->from = n->from;
@@ -242,7 +243,7 @@ static node *pop_next(cairn_process *p, uint32_t from)
 }
 
 /* Posted receives come before blocking ones: hand each the message that is meant for it. */
-static void assign_posted(cairn_process *p)
+void cairn_assign_posted(cairn_process *p)
 {
     for (cairn_request *r = p->posted; r != NULL; r = r->next) {
         if (r->got == NULL) {
@@ -255,7 +256,7 @@ static void assign_posted(cairn_process *p)
 static node *first_message(cairn_process *p, uint32_t stream, uint32_t from)
 {
     if (__builtin_expect(p->posted != NULL && stream == 0, 0)) {
-        assign_posted(p);
+        cairn_assign_posted(p);
     }
     if (from != CAIRN_ANY) {
         node *n = p->channels[from].box[stream].first;
@@ -277,7 +278,7 @@ static node *first_message(cairn_process *p, uint32_t stream, uint32_t from)
 static cairn_status take(cairn_process *p, uint32_t stream, node *n, void *data, size_t capacity,
                          cairn_message *message)
 {
-    describe(n, message);
+    cairn_describe(n, message);
     if (n->bytes > capacity) {
         return CAIRN_E_TRUNCATED;
     }
@@ -325,8 +326,8 @@ bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream)
 
 /* The short cut: the frame that is waited for is there, nothing is before it and no snapshot is under way: straight
  * from the slot into the job's buffer. */
-static bool short_cut(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
-                      cairn_message *message)
+bool cairn_short_cut(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
+                     cairn_message *message)
 {
     channel *c = &p->channels[from];
     const cairn_envelope *e;
@@ -358,7 +359,7 @@ static bool short_cut(cairn_process *p, uint32_t stream, uint32_t from, void *da
     return true;
 }
 
-static cairn_status complain(cairn_process *p, cairn_status status, uint32_t from, const char *what)
+cairn_status cairn_complain(cairn_process *p, cairn_status status, uint32_t from, const char *what)
 {
     char whom[40];
 
@@ -379,7 +380,7 @@ static cairn_status complain(cairn_process *p, cairn_status status, uint32_t fro
 
 /* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a
  * moment. */
-static void unblock_held(cairn_process *p, uint32_t from, uint32_t stream, const waiting *w)
+void cairn_unblock_held(cairn_process *p, uint32_t from, uint32_t stream, const waiting *w)
 {
     if (!p->active || p->at_safepoint || !cairn_holds(p, from, stream)) {
         return;
@@ -410,7 +411,7 @@ static cairn_status finish_direct(cairn_process *p, uint32_t stream, cairn_messa
         return cairn_say(p, status, "message of %llu bytes from process %u: the rest did not come within %.3g s",
                          (unsigned long long)n->bytes, n->from, p->deadline);
     }
-    describe(n, message);
+    cairn_describe(n, message);
     p->turn = (n->from + 1) % p->count;
     cairn_consumed(p, n->from, stream, n->lamport, n->vector);
     cairn_node_release(p, n);
@@ -421,7 +422,7 @@ static cairn_status finish_direct(cairn_process *p, uint32_t stream, cairn_messa
 cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
                                   cairn_message *message, const char *what)
 {
-    cairn_status status = enter(p, from, true, data, capacity, what);
+    cairn_status status = cairn_enter_call(p, from, true, data, capacity, what);
     waiting w = {0};
 
     if (status != CAIRN_OK) {
@@ -432,7 +433,7 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
     for (;;) {
         node *n = NULL;
 
-        if (from != CAIRN_ANY && from != p->self && short_cut(p, stream, from, data, capacity, message)) {
+        if (from != CAIRN_ANY && from != p->self && cairn_short_cut(p, stream, from, data, capacity, message)) {
             break;
         }
         if (p->wish.got != NULL) {
@@ -453,11 +454,11 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
             continue;
         }
         /* Here, where it is known that nothing is there: a pause may bring the message, with held ones behind it. */
-        unblock_held(p, from, stream, &w);
+        cairn_unblock_held(p, from, stream, &w);
         status = cairn_pause(p, &w);
         if (status != CAIRN_OK && p->wish.got == NULL && first_message(p, stream, from) == NULL) {
             p->wish.open = false;
-            return complain(p, status, from, what);
+            return cairn_complain(p, status, from, what);
         }
     }
     p->wish.open = false;
@@ -472,7 +473,7 @@ cairn_status cairn_recv(cairn_process *p, uint32_t from, void *data, size_t capa
 
 cairn_status cairn_try_recv(cairn_process *p, uint32_t from, void *data, size_t capacity, cairn_message *message)
 {
-    cairn_status status = enter(p, from, true, data, capacity, "cairn_try_recv");
+    cairn_status status = cairn_enter_call(p, from, true, data, capacity, "cairn_try_recv");
     node *n;
 
     if (status != CAIRN_OK) {
@@ -498,7 +499,7 @@ cairn_status cairn_try_recv(cairn_process *p, uint32_t from, void *data, size_t 
 
 static cairn_status probe(cairn_process *p, uint32_t from, cairn_message *message, bool wait, const char *what)
 {
-    cairn_status status = enter(p, from, true, message, 1, what);
+    cairn_status status = cairn_enter_call(p, from, true, message, 1, what);
     waiting w = {0};
     node *n;
 
@@ -510,17 +511,17 @@ static cairn_status probe(cairn_process *p, uint32_t from, cairn_message *messag
         status = cairn_pause(p, &w);
         n = first_message(p, 0, from);
         if (n == NULL && status != CAIRN_OK) {
-            return complain(p, status, from, what);
+            return cairn_complain(p, status, from, what);
         }
         if (n == NULL && !wait) {
             cairn_exit_call(p);
             return CAIRN_E_AGAIN;
         }
         if (n == NULL) {
-            unblock_held(p, from, 0, &w);
+            cairn_unblock_held(p, from, 0, &w);
         }
     }
-    describe(n, message);
+    cairn_describe(n, message);
     cairn_exit_call(p);
     return CAIRN_OK;
 }
@@ -533,267 +534,4 @@ cairn_status cairn_probe(cairn_process *p, uint32_t from, cairn_message *message
 cairn_status cairn_try_probe(cairn_process *p, uint32_t from, cairn_message *message)
 {
     return probe(p, from, message, false, "cairn_try_probe");
-}
-
-/* ---------------------------------------------------------------- requests */
-
-static cairn_request *new_request(cairn_process *p)
-{
-    cairn_request *r = p->free_requests;
-
-    if (r == NULL) {
-        r = malloc(sizeof *r);
-        if (r == NULL) {
-            return NULL;
-        }
-    } else {
-        p->free_requests = r->next;
-    }
-    memset(r, 0, sizeof *r);
-    return r;
-}
-
-static void free_request(cairn_process *p, cairn_request *r)
-{
-    r->next = p->free_requests;
-    p->free_requests = r;
-}
-
-cairn_status cairn_isend(cairn_process *p, uint32_t to, uint32_t tag, const void *data, size_t bytes,
-                         cairn_request **request)
-{
-    cairn_status status = enter(p, to, false, data, bytes, "cairn_isend");
-    cairn_request *r;
-
-    if (status != CAIRN_OK) {
-        return status;
-    }
-    r = new_request(p);
-    if (r == NULL) {
-        return cairn_say(p, CAIRN_E_NOMEM, "cairn_isend: a request");
-    }
-    r->peer = to;
-    r->capacity = bytes;
-    status = begin_send(p, 0, to, tag, data, bytes, &r->transfer);
-    if (status != CAIRN_OK) {
-        free_request(p, r);
-        return cairn_say(p, status, "send of %zu bytes to process %u", bytes, to);
-    }
-    r->done = r->transfer == NULL;
-    *request = r;
-    cairn_exit_call(p);
-    return CAIRN_OK;
-}
-
-cairn_status cairn_irecv(cairn_process *p, uint32_t from, void *data, size_t capacity, cairn_request **request)
-{
-    cairn_status status = enter(p, from, true, data, capacity, "cairn_irecv");
-    cairn_request *r;
-
-    if (status != CAIRN_OK) {
-        return status;
-    }
-    r = new_request(p);
-    if (r == NULL) {
-        return cairn_say(p, CAIRN_E_NOMEM, "cairn_irecv: a request");
-    }
-    r->receive = true;
-    r->peer = from;
-    r->data = data;
-    r->capacity = capacity;
-    *p->posted_end = r;
-    p->posted_end = &r->next;
-    *request = r;
-    cairn_exit_call(p);
-    return CAIRN_OK;
-}
-
-static void unpost(cairn_process *p, cairn_request *r)
-{
-    cairn_request **at = &p->posted;
-
-    while (*at != NULL && *at != r) {
-        at = &(*at)->next;
-    }
-    if (*at == r) {
-        *at = r->next;
-        if (*at == NULL) {
-            p->posted_end = at;
-        }
-    }
-}
-
-/* First of the posted receives, and its frame is next in the link: no node, one copy. */
-static bool short_cut_request(cairn_process *p, cairn_request *r, cairn_message *message)
-{
-    cairn_request *posted = p->posted;
-    bool got;
-
-    if (posted != r || r->got != NULL || r->peer == CAIRN_ANY || r->peer == p->self) {
-        return false;
-    }
-    p->posted = NULL; /* it is this one that takes the message */
-    got = short_cut(p, 0, r->peer, r->data, r->capacity, message);
-    p->posted = posted;
-    return got;
-}
-
-/* Give the receive what came for it. */
-static cairn_status complete_receive(cairn_process *p, cairn_request *r, cairn_message *message)
-{
-    node *n = r->got;
-    cairn_status status = CAIRN_OK;
-
-    describe(n, message);
-    if (n->bytes > r->capacity) {
-        status = CAIRN_E_TRUNCATED;
-        p->error.status = status;
-        (void)snprintf(p->error.text, sizeof p->error.text,
-                       "cairn_irecv: a message of %llu bytes from process %u, a buffer of %zu",
-                       (unsigned long long)n->bytes, n->from, r->capacity);
-        /* Back to the front of its box, for a receive with more room. */
-        queue *box = &p->channels[n->from].box[0];
-        n->next = box->first;
-        box->first = n;
-        if (n->next == NULL) {
-            box->end = &n->next;
-        }
-    } else {
-        cairn_consumed(p, n->from, 0, n->lamport, n->vector);
-        if (n->bytes != 0 && !n->direct) {
-            memcpy(r->data, n->payload, (size_t)n->bytes);
-        }
-        cairn_node_release(p, n);
-    }
-    return status;
-}
-
-/* CAIRN_E_AGAIN: not yet. Anything else: over, and the request is out of every list. */
-static cairn_status advance(cairn_process *p, cairn_request *r, cairn_message *message)
-{
-    cairn_status status = CAIRN_OK;
-
-    if (!r->receive) {
-        if (!r->done && cairn_transfer_done(p->link, r->transfer)) {
-            r->done = true;
-        }
-        return r->done ? CAIRN_OK : CAIRN_E_AGAIN;
-    }
-    if (short_cut_request(p, r, message)) {
-        unpost(p, r);
-        return CAIRN_OK;
-    }
-    assign_posted(p);
-    if (r->got == NULL || r->got->transfer != NULL) {
-        return CAIRN_E_AGAIN;
-    }
-    status = complete_receive(p, r, message);
-    unpost(p, r);
-    return status;
-}
-
-cairn_status cairn_test(cairn_process *p, cairn_request **request, cairn_message *message)
-{
-    cairn_status status = enter(p, 0, true, request, 1, "cairn_test");
-
-    if (status != CAIRN_OK) {
-        return status;
-    }
-    if (*request == NULL) {
-        cairn_exit_call(p);
-        return CAIRN_OK;
-    }
-    status = advance(p, *request, message);
-    if (status == CAIRN_E_AGAIN) {
-        cairn_drive(p);
-        status = p->fatal != CAIRN_OK ? p->fatal : advance(p, *request, message);
-    }
-    if (status != CAIRN_E_AGAIN) {
-        free_request(p, *request);
-        *request = NULL;
-    }
-    cairn_exit_call(p);
-    return status;
-}
-
-static cairn_status wait_failed(cairn_process *p, cairn_request *r, cairn_status status)
-{
-    bool receive = r->receive;
-    uint32_t peer = r->peer;
-    size_t bytes = r->capacity;
-
-    if (receive) {
-        if (r->got != NULL) {
-            p->fatal = status; /* its buffer may be written to by MPI */
-        }
-        unpost(p, r);
-    } else {
-        p->fatal = status;
-    }
-    free_request(p, r);
-    if (receive) {
-        return complain(p, status, peer, "cairn_wait");
-    }
-    return cairn_say(p, status, "send of %zu bytes to process %u: not taken within %.3g s", bytes, peer, p->deadline);
-}
-
-cairn_status cairn_wait(cairn_process *p, cairn_request **request, cairn_message *message)
-{
-    cairn_status status = enter(p, 0, true, request, 1, "cairn_wait");
-    cairn_request *r;
-    waiting w = {0};
-
-    if (status != CAIRN_OK) {
-        return status;
-    }
-    r = *request;
-    while (r != NULL) {
-        /* A long message for the first posted receive goes straight into its buffer. */
-        if (r->receive && p->posted == r && r->got == NULL) {
-            p->wish = (wish){.open = true, .from = r->peer, .data = r->data, .capacity = r->capacity};
-        }
-        status = advance(p, r, message);
-        if (status == CAIRN_E_AGAIN && p->wish.got == NULL) {
-            if (r->receive && r->got == NULL) {
-                unblock_held(p, r->peer, 0, &w); /* before the pause, which may bring it */
-            }
-            status = cairn_pause(p, &w);
-        } else if (status != CAIRN_E_AGAIN) {
-            p->wish = (wish){0};
-            break;
-        } else {
-            status = CAIRN_OK;
-        }
-        if (p->wish.got != NULL) {
-            r->got = p->wish.got;
-        }
-        p->wish = (wish){0};
-        if (status == CAIRN_E_STOPPED && (!r->receive || (r->got != NULL && r->got->direct))) {
-            continue;
-        }
-        if (status != CAIRN_OK && !(r->receive && r->got != NULL && r->got->transfer == NULL)) {
-            *request = NULL;
-            return wait_failed(p, r, status);
-        }
-    }
-    if (r != NULL) {
-        free_request(p, r);
-        *request = NULL;
-    }
-    cairn_exit_call(p);
-    return status;
-}
-
-cairn_status cairn_wait_all(cairn_process *p, cairn_request **requests, size_t count)
-{
-    cairn_status first = CAIRN_OK;
-
-    for (size_t i = 0; i < count; i++) {
-        cairn_status status = requests[i] == NULL ? CAIRN_OK : cairn_wait(p, &requests[i], NULL);
-
-        if (first == CAIRN_OK) {
-            first = status;
-        }
-    }
-    return first;
 }
