@@ -1,6 +1,7 @@
 #include "cli/common.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -112,4 +113,37 @@ cairn_status cairn_cli_run_record(const char *dir, cairn_run_record **record, ca
     cairn_status status = cairn_run_record_read(dir, record, error);
 
     return status == CAIRN_E_NOT_FOUND ? CAIRN_OK : status;
+}
+
+int cairn_cli_which(const char *command, void (*print_help)(void), int argc, char **argv, char dir[CAIRN_PATH_BYTES],
+                    uint64_t *number, bool *json)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    int option;
+
+    *json = false;
+    *number = 0;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":jh", options, NULL)) != -1) {
+        if (option == 'h') {
+            print_help();
+            return CAIRN_EXIT_OK;
+        }
+        if (option != 'j') {
+            return cairn_cli_usage_error(command, "%s: no such option", argv[optind - 1]);
+        }
+        *json = true;
+    }
+    if (argc - optind != 1 && argc - optind != 2) {
+        return cairn_cli_usage_error(command, "one DIR or snapshot is needed, or a DIR and a number");
+    }
+    if (!cairn_cli_locate(argv[optind], dir, number)) {
+        fprintf(stderr, "cairn: %s: %s: not a snapshot, and not a folder with snapshots\n", command, argv[optind]);
+        return CAIRN_EXIT_FAILURE;
+    }
+    if (argc - optind == 2 && (*number != 0 || !cairn_cli_number(argv[optind + 1], UINT64_MAX, number))) {
+        return cairn_cli_usage_error(command, "%s: no number of a snapshot", argv[optind + 1]);
+    }
+    return -1;
 }

@@ -25,6 +25,11 @@ bool cairn_cli_locate(const char *argument, char dir[CAIRN_PATH_BYTES], uint64_t
 /* A decimal number from 1 to most. */
 bool cairn_cli_number(const char *text, uint64_t most, uint64_t *number);
 
+/* The command line of `show` and `verify`: [--json] [--help] DIR [NUMBER] | DIR/snapshots/NUMBER. *number is 0 when
+ * none is named. Returns -1 to go on, else the exit code: help was printed, or the fault was said. */
+int cairn_cli_which(const char *command, void (*print_help)(void), int argc, char **argv, char dir[CAIRN_PATH_BYTES],
+                    uint64_t *number, bool *json);
+
 /* What is known of the run of DIR. *record is NULL when there is no run.json. */
 cairn_status cairn_cli_run_record(const char *dir, cairn_run_record **record, cairn_error *error);
 

@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 #include "cli/common.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,34 +253,14 @@ static cairn_status newest(const char *dir, uint64_t *number, cairn_error *error
 
 int cairn_cli_show(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     char dir[CAIRN_PATH_BYTES];
     uint64_t number = 0;
     bool json = false;
     cairn_error error;
-    int option;
+    int code = cairn_cli_which("show", print_help, argc, argv, dir, &number, &json);
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":jh", options, NULL)) != -1) {
-        if (option == 'h') {
-            print_help();
-            return CAIRN_EXIT_OK;
-        }
-        if (option != 'j') {
-            return cairn_cli_usage_error("show", "%s: no such option", argv[optind - 1]);
-        }
-        json = true;
-    }
-    if (argc - optind != 1 && argc - optind != 2) {
-        return cairn_cli_usage_error("show", "a snapshot is needed");
-    }
-    if (!cairn_cli_locate(argv[optind], dir, &number)) {
-        fprintf(stderr, "cairn: show: %s: not a snapshot, and not a folder with snapshots\n", argv[optind]);
-        return CAIRN_EXIT_FAILURE;
-    }
-    if (argc - optind == 2 && (number != 0 || !cairn_cli_number(argv[optind + 1], UINT64_MAX, &number))) {
-        return cairn_cli_usage_error("show", "%s: no number of a snapshot", argv[optind + 1]);
+    if (code >= 0) {
+        return code;
     }
     if (number == 0 && newest(dir, &number, &error) != CAIRN_OK) {
         return cairn_cli_fail("show", &error);

@@ -3,7 +3,6 @@
 #include "cli/common.h"
 #include "snapshot/store_files.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,37 +142,16 @@ static int verify(const char *dir, const uint64_t *numbers, size_t count, bool j
 
 int cairn_cli_verify(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     char dir[CAIRN_PATH_BYTES];
     uint64_t number = 0;
     uint64_t *numbers = NULL;
     size_t count = 0;
     bool json = false;
     cairn_error error;
-    int option;
-    int code;
+    int code = cairn_cli_which("verify", print_help, argc, argv, dir, &number, &json);
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":jh", options, NULL)) != -1) {
-        if (option == 'h') {
-            print_help();
-            return CAIRN_EXIT_OK;
-        }
-        if (option != 'j') {
-            return cairn_cli_usage_error("verify", "%s: no such option", argv[optind - 1]);
-        }
-        json = true;
-    }
-    if (argc - optind != 1 && argc - optind != 2) {
-        return cairn_cli_usage_error("verify", "a DIR or a snapshot is needed");
-    }
-    if (!cairn_cli_locate(argv[optind], dir, &number)) {
-        fprintf(stderr, "cairn: verify: %s: not a folder with snapshots, and not a snapshot\n", argv[optind]);
-        return CAIRN_EXIT_FAILURE;
-    }
-    if (argc - optind == 2 && (number != 0 || !cairn_cli_number(argv[optind + 1], UINT64_MAX, &number))) {
-        return cairn_cli_usage_error("verify", "%s: no number of a snapshot", argv[optind + 1]);
+    if (code >= 0) {
+        return code;
     }
     if (number != 0) {
         char path[CAIRN_PATH_BYTES];

@@ -17,7 +17,8 @@ void cairn_assign_posted(cairn_process *p);
  * the job's buffer. */
 bool cairn_short_cut(cairn_process *p, uint32_t stream, uint32_t from, void *data, size_t capacity,
                      cairn_message *message);
-/* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a moment. */
+/* A wait that can only end when a held message is let go: give up the attempt. A receive from anybody is given a
+ * moment. */
 void cairn_unblock_held(cairn_process *p, uint32_t from, uint32_t stream, const waiting *w);
 /* Leave the call that waited for a message of `from` in vain. */
 cairn_status cairn_complain(cairn_process *p, cairn_status status, uint32_t from, const char *what);
