@@ -3,6 +3,7 @@
 
 #include "base/environment.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PROGRESS_AFTER = 3, PROGRESS_EVERY = 2 };
@@ -20,12 +21,15 @@ static void bytes_text(uint64_t bytes, char *text, size_t room)
     (void)snprintf(text, room, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
 }
 
-/* To a name beside it first, so that --output never holds half an answer. */
+/* To a name beside it first, so that --output never holds half an answer; but what is no regular file (a device, a
+ * FIFO, a link) is written as it is, never replaced. */
 static cairn_status print_to_file(scan *s, cairn_error *error)
 {
     char path[4096];
     cairn_status status;
-    int length = snprintf(path, sizeof path, "%s.part", s->options.output);
+    struct stat found;
+    bool beside = lstat(s->options.output, &found) != 0 || S_ISREG(found.st_mode);
+    int length = snprintf(path, sizeof path, "%s%s", s->options.output, beside ? ".part" : "");
     FILE *out = length < (int)sizeof path ? fopen(path, "w") : NULL;
 
     if (out == NULL) {
@@ -33,16 +37,22 @@ static cairn_status print_to_file(scan *s, cairn_error *error)
     }
     status = cairn_answer_print(out, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
     int saved = errno;
+    if (status == CAIRN_OK && (fflush(out) != 0 || (beside && fsync(fileno(out)) != 0))) {
+        saved = errno;
+        status = CAIRN_E_IO;
+    }
     if (fclose(out) != 0 && status == CAIRN_OK) {
         saved = errno;
         status = CAIRN_E_IO;
     }
-    if (status == CAIRN_OK && rename(path, s->options.output) != 0) {
+    if (status == CAIRN_OK && beside && rename(path, s->options.output) != 0) {
         saved = errno;
         status = CAIRN_E_IO;
     }
     if (status != CAIRN_OK) {
-        (void)unlink(path);
+        if (beside) {
+            (void)unlink(path);
+        }
         return cairn_fail(error, status, "%s: %s", s->options.output, strerror(saved));
     }
     return CAIRN_OK;

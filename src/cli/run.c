@@ -246,11 +246,17 @@ static cairn_status settle_record(cairn_run *run, cairn_error *error)
     cairn_status status = cairn_run_record_read(run->options.dir, &run->record, error);
     bool damaged;
 
+    if (status == CAIRN_E_NOT_FOUND && !run->options.start_over && cairn_store_has_committed(run->options.dir)) {
+        return cairn_fail(error, CAIRN_E_CORRUPT,
+                          "%s/run.json is missing, but there are committed snapshots: put it back, or --start-over "
+                          "to begin a new run",
+                          run->options.dir);
+    }
     if (status == CAIRN_E_NOT_FOUND || (status == CAIRN_E_CORRUPT && run->options.start_over)) {
         return new_record(run, error);
     }
     if (status != CAIRN_OK) {
-        return status == CAIRN_E_CORRUPT ? cairn_wrap(error, status, "--start-over would begin a new run") : status;
+        return status;
     }
     (void)cairn_run_sweep(run->record->run);
     if (run->record->finished || run->options.start_over) {

@@ -102,6 +102,7 @@ typedef struct cairn_run_launch {
     double last_change;
     double killed_at;   /* we began to kill it; 0 = not  */
     double orphaned_at; /* a process has been dead for so long without mpirun ending; 0 = not */
+    int output_error;   /* errno of writing the job's output; 0: none */
     bool hung;
     char hung_text[300];
     cairn_run_filter filter;

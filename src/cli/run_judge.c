@@ -7,12 +7,10 @@
  *   output any more        -> passed on as 74 killed by a signal, host or mpirun lost, hang -> restart */
 #include "cli/run.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 /* Its own fault, and it will do the same again. */
 static bool is_crash(int signal)
@@ -188,20 +186,17 @@ static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *co
     return judge_success(launch, code, text, bytes);
 }
 
-/* Nobody reads what the job prints any more (`cairn run ... | head`): every launch would end as this one did. */
-static bool stdout_is_closed(void)
-{
-    struct pollfd out = {.fd = STDOUT_FILENO};
-
-    return poll(&out, 1, 0) > 0 && (out.revents & POLLERR) != 0;
-}
-
 cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, size_t bytes)
 {
     const cairn_run_launch *launch = &run->launch;
     int status = WIFEXITED(launch->status) ? WEXITSTATUS(launch->status) : 128 + WTERMSIG(launch->status);
 
     *code = status;
+    if (launch->output_error != 0) { /* a full disk, or `cairn run ... | head`: every launch would end so */
+        *code = CAIRN_EXIT_IO;
+        (void)snprintf(text, bytes, "standard output: %s", strerror(launch->output_error));
+        return CAIRN_RUN_OWN_FAILURE;
+    }
     if (launch->hung) {
         (void)snprintf(text, bytes, "%s", launch->hung_text);
         return CAIRN_RUN_RESTART;
@@ -209,12 +204,8 @@ cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, s
     if (status == 0) {
         return judge_success(launch, code, text, bytes);
     }
-    if (stdout_is_closed()) {
-        *code = CAIRN_EXIT_IO;
-        (void)snprintf(text, bytes, "standard output was closed");
-        return CAIRN_RUN_OWN_FAILURE;
-    }
     if (WIFSIGNALED(launch->status) && launch->filter.process < 0) {
+        /* Even if all had ended: what they printed may have died with mpirun. Rather an answer twice than none. */
         (void)snprintf(text, bytes, "mpirun was killed (signal %d)", WTERMSIG(launch->status));
         return CAIRN_RUN_RESTART;
     }

@@ -302,10 +302,9 @@ static cairn_status start(cairn_run *run, char **arguments, cairn_error *error)
 {
     cairn_run_launch *launch = &run->launch;
     int errors[2] = {-1, -1}, output[2] = {-1, -1};
-    /* A bar and the job's lines share a terminal: then we write both. */
-    bool both = run->bar.terminal && !run->bar.quiet && isatty(STDOUT_FILENO);
 
-    if (pipe2(errors, O_CLOEXEC) != 0 || (both && pipe2(output, O_CLOEXEC) != 0)) {
+    /* The job's output goes through us as well: mpirun does not say when it cannot write it (a full disk). */
+    if (pipe2(errors, O_CLOEXEC) != 0 || pipe2(output, O_CLOEXEC) != 0) {
         return cairn_fail(error, CAIRN_E_IO, "pipe for mpirun: %s", strerror(errno));
     }
     launch->mpirun = fork();
@@ -313,9 +312,7 @@ static cairn_status start(cairn_run *run, char **arguments, cairn_error *error)
         become_mpirun(run, arguments, output[1], errors[1]);
     }
     close(errors[1]);
-    if (output[1] >= 0) {
-        close(output[1]);
-    }
+    close(output[1]);
     launch->error_fd = errors[0];
     launch->output_fd = output[0];
     if (launch->mpirun < 0) {
@@ -323,9 +320,7 @@ static cairn_status start(cairn_run *run, char **arguments, cairn_error *error)
     }
     (void)setpgid(launch->mpirun, launch->mpirun); /* whoever is first */
     (void)fcntl(errors[0], F_SETFL, O_NONBLOCK);
-    if (output[0] >= 0) {
-        (void)fcntl(output[0], F_SETFL, O_NONBLOCK);
-    }
+    (void)fcntl(output[0], F_SETFL, O_NONBLOCK);
     return CAIRN_OK;
 }
 

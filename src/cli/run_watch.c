@@ -31,7 +31,14 @@ static void kill_hung(cairn_run *run, double now)
     kill_launch(run, now);
 }
 
-static void pump_output(cairn_run *run)
+/* Without its output a job is not done: end it now rather than let it compute for nobody. */
+static void output_failed(cairn_run *run, double now)
+{
+    run->launch.output_error = errno;
+    kill_launch(run, now);
+}
+
+static void pump_output(cairn_run *run, double now)
 {
     char data[65536];
     ssize_t got;
@@ -39,9 +46,12 @@ static void pump_output(cairn_run *run)
     while ((got = read(run->launch.output_fd, data, sizeof data)) > 0) {
         cairn_run_bar_clear(run);
         for (ssize_t done = 0, part; done < got; done += part) {
-            part = write(STDOUT_FILENO, data + done, (size_t)(got - done));
-            if (part <= 0) {
-                break;
+            part = run->launch.output_error != 0 ? got - done : write(STDOUT_FILENO, data + done, (size_t)(got - done));
+            if (part < 0 && errno == EINTR) {
+                part = 0;
+            } else if (part < 0) {
+                output_failed(run, now);
+                part = got - done;
             }
         }
         run->launch.filter.middle = data[got - 1] != '\n';
@@ -281,7 +291,7 @@ static void wait_event(cairn_run *run, double seconds)
         pump_errors(run, now);
     }
     if (fds[2].revents != 0) {
-        pump_output(run);
+        pump_output(run, now);
     }
     if (fds[0].revents != 0) {
         take_signals(run, now);

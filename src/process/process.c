@@ -16,15 +16,15 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     const char *launch = getenv(CAIRN_ENV_LAUNCH);
     const char *timeout = getenv(CAIRN_ENV_WAIT_TIMEOUT);
 
-    p->deadline = CAIRN_WAIT_TIMEOUT_DEFAULT;
     if (timeout != NULL) {
         char *end;
+        double seconds = strtod(timeout, &end);
 
-        p->deadline = strtod(timeout, &end);
-        if (end == timeout || *end != '\0' || !(p->deadline > 0.0)) {
+        if (end == timeout || *end != '\0' || !(seconds > 0.0)) {
             return cairn_fail(error, CAIRN_E_INVALID, "%s: not a number of seconds > 0: %s", CAIRN_ENV_WAIT_TIMEOUT,
                               timeout);
         }
+        p->deadline = seconds;
     }
     if (launch != NULL) {
         p->incarnation = (uint32_t)strtoul(launch, NULL, 10);
@@ -149,6 +149,7 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
     }
     p->beat_fd = -1;
     p->wake_fd = -1;
+    p->deadline = CAIRN_WAIT_TIMEOUT_DEFAULT;
     p->started = cairn_now();
     atomic_store(&p->inside, 1); /* the service thread stays out until the end of this call */
     status = cairn_link_open(&p->link, argc, argv, vectors, &p->error);

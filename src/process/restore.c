@@ -4,9 +4,13 @@
 #include "base/durable.h"
 #include "base/environment.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* ---------------------------------------------------------------- the run */
 
@@ -29,15 +33,40 @@ static cairn_status new_run_id(char run[CAIRN_RUN_BYTES], cairn_error *error)
     return CAIRN_OK;
 }
 
+/* One run a folder: the lock that `cairn run` holds for its jobs. It is held until this process ends. */
+static cairn_status lock_dir(const cairn_process *p, cairn_error *error)
+{
+    char path[4096];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/lock", p->dir);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return cairn_fail_errno(error, errno, path, "open");
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return cairn_fail(error, CAIRN_E_STATE, "%s: another run is at work here", p->dir);
+    }
+    return CAIRN_OK;
+}
+
 /* Plain mpirun with CAIRN_DIR: process 0 keeps the record that `cairn run` keeps otherwise. */
 static cairn_status keep_record(cairn_process *p, cairn_error *error)
 {
     cairn_run_record *old = NULL;
     cairn_run_record record = {.launches = 1, .argument_count = p->argument_count, .arguments = p->arguments};
-    cairn_status status = cairn_run_record_read(p->dir, &old, error);
+    cairn_status status = lock_dir(p, error);
 
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    status = cairn_run_record_read(p->dir, &old, error);
     if (status != CAIRN_OK && status != CAIRN_E_NOT_FOUND) {
         return status;
+    }
+    if (status == CAIRN_E_NOT_FOUND && cairn_store_has_committed(p->dir)) {
+        return cairn_fail(error, CAIRN_E_CORRUPT, "%s/run.json is missing, but there are committed snapshots", p->dir);
     }
     if (old != NULL && !old->finished) {
         (void)snprintf(record.run, sizeof record.run, "%s", old->run);

@@ -235,6 +235,15 @@ static void say(cairn_entry *entry, cairn_use use, const char *why)
     (void)snprintf(entry->why, sizeof entry->why, "%.*s", (int)sizeof entry->why - 1, why);
 }
 
+bool cairn_store_stands(const char *dir, uint64_t number)
+{
+    cairn_commit *commit = NULL;
+    cairn_status status = cairn_store_read(dir, number, &commit, NULL);
+
+    cairn_store_free(commit);
+    return status != CAIRN_E_NOT_FOUND;
+}
+
 void cairn_store_examine(const char *dir, uint64_t number, const char *run, cairn_depth depth, cairn_entry *entry)
 {
     char path[CAIRN_PATH_BYTES];
@@ -264,6 +273,12 @@ void cairn_store_examine(const char *dir, uint64_t number, const char *run, cair
     }
     for (uint32_t i = 0; i < entry->commit->count; i++) {
         status = check_part(dir, entry->commit, i, depth, &error);
+        if (status != CAIRN_OK && !cairn_store_stands(dir, number)) {
+            cairn_store_free(entry->commit);
+            entry->commit = NULL;
+            say(entry, CAIRN_USE_UNCOMMITTED, "was removed meanwhile");
+            return;
+        }
         if (status != CAIRN_OK) {
             say(entry, use_of(status), error.text);
             return;
@@ -303,4 +318,20 @@ void cairn_store_list_free(cairn_entry *entries, size_t count)
         cairn_store_free(entries[i].commit);
     }
     free(entries);
+}
+
+bool cairn_store_has_committed(const char *dir)
+{
+    cairn_entry *entries = NULL;
+    size_t count = 0;
+    bool found = false;
+
+    if (cairn_store_list(dir, NULL, CAIRN_DEPTH_SEALS, &entries, &count, NULL) != CAIRN_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        found = found || entries[i].use != CAIRN_USE_UNCOMMITTED;
+    }
+    cairn_store_list_free(entries, count);
+    return found;
 }

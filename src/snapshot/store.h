@@ -35,6 +35,9 @@ cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cai
 /* Read and check a commit record (not its parts). Free with cairn_store_free. */
 cairn_status cairn_store_read(const char *dir, uint64_t number, cairn_commit **out, cairn_error *error);
 void cairn_store_free(cairn_commit *commit); /* NULL-safe */
+/* Its commit record is still there: pruning removes that first, so a part that was missing a moment ago is no
+ * damage. */
+bool cairn_store_stands(const char *dir, uint64_t number);
 
 /* The paths. */
 void cairn_store_snapshot_path(char *path, size_t bytes, const char *dir, uint64_t number);
@@ -66,6 +69,9 @@ typedef enum cairn_depth {
 cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth depth, cairn_entry **entries, size_t *count,
                               cairn_error *error);
 void cairn_store_list_free(cairn_entry *entries, size_t count);
+
+/* dir holds a commit record, whole or not: something that a fresh start would forget. */
+bool cairn_store_has_committed(const char *dir);
 
 /* The largest snapshot number in dir, committed or not; 0 when there is none. */
 cairn_status cairn_store_latest(const char *dir, uint64_t *number, cairn_error *error);
