@@ -54,6 +54,10 @@ static void verify_part(const char *dir, const cairn_commit *commit, uint32_t pr
         status = cairn_store_match(commit, process, cairn_part_get_head(part), path, &error);
     }
     cairn_part_close(part);
+    if (status != CAIRN_OK && !cairn_store_stands(dir, number)) {
+        found->committed = false; /* pruned while we read it */
+        return;
+    }
     if (status != CAIRN_OK) {
         add_fault(found, &error);
         return;

@@ -258,7 +258,7 @@ void cairn_store_examine(const char *dir, uint64_t number, const char *run, cair
         return;
     }
     status = cairn_store_read(dir, number, &entry->commit, &error);
-    if (status == CAIRN_E_NOT_FOUND) {
+    if (status == CAIRN_E_NOT_FOUND || (status != CAIRN_OK && !cairn_store_stands(dir, number))) {
         say(entry, CAIRN_USE_UNCOMMITTED, entry->bytes > 0 ? "not committed: no commit record" : "empty folder");
         return;
     }
