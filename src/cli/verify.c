@@ -54,10 +54,6 @@ static void verify_part(const char *dir, const cairn_commit *commit, uint32_t pr
         status = cairn_store_match(commit, process, cairn_part_get_head(part), path, &error);
     }
     cairn_part_close(part);
-    if (status != CAIRN_OK && !cairn_store_stands(dir, number)) {
-        found->committed = false; /* pruned while we read it */
-        return;
-    }
     if (status != CAIRN_OK) {
         add_fault(found, &error);
         return;
@@ -74,6 +70,10 @@ static void verify_snapshot(const char *dir, uint64_t number, verdict *found)
 
     *found = (verdict){.number = number, .committed = status != CAIRN_E_NOT_FOUND, .faults = json_array()};
     if (status == CAIRN_E_NOT_FOUND) {
+        return;
+    }
+    if (status != CAIRN_OK && !cairn_store_stands(dir, number)) {
+        found->committed = false; /* pruned while we read it */
         return;
     }
     if (status != CAIRN_OK) {
