@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define PIECE_BYTES     ((size_t)1 << 20)
+#define PIECE_BYTES     ((size_t)1 << 18) /* written and hashed while it is in the cache */
 #define WRITEBACK_BYTES ((uint64_t)32 << 20)
 
 /* HDF5 forgets an error at the next call, so the story is told before anything is closed. */
