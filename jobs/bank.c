@@ -540,8 +540,9 @@ int main(int argc, char **argv)
         }
         return audit(b.audit);
     }
-    if (cairn_init(&b.process, &argc, &argv) != CAIRN_OK) {
-        return CAIRN_EXIT_FAILURE;
+    cairn_status joined = cairn_init(&b.process, &argc, &argv);
+    if (joined != CAIRN_OK) {
+        return cairn_exit_code(joined);
     }
     code = fault.text[0] != '\0' ? job_refuse(b.process, "bank", &fault) : run(&b, &fault);
     free(b.balances);

@@ -341,8 +341,9 @@ int main(int argc, char **argv)
         }
         return 0;
     }
-    if (cairn_init(&h.process, &argc, &argv) != CAIRN_OK) {
-        return CAIRN_EXIT_FAILURE;
+    cairn_status joined = cairn_init(&h.process, &argc, &argv);
+    if (joined != CAIRN_OK) {
+        return cairn_exit_code(joined);
     }
     if (h.size < cairn_count(h.process)) {
         job_wrong(&fault, "--size %llu: fewer rows than processes (%u)", (unsigned long long)h.size,

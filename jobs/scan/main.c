@@ -284,8 +284,9 @@ int main(int argc, char **argv)
         }
         return 0;
     }
-    if (cairn_init(&s.process, &argc, &argv) != CAIRN_OK) {
-        return CAIRN_EXIT_FAILURE;
+    cairn_status joined = cairn_init(&s.process, &argc, &argv);
+    if (joined != CAIRN_OK) {
+        return cairn_exit_code(joined);
     }
     s.id = cairn_id(s.process);
     s.count = cairn_count(s.process);

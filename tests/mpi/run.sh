@@ -159,6 +159,33 @@ run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
 expect_code 0 "after the end"
 expect_no_text "$err" 'restarted from|going on' "after the end a new run begins"
 
+echo "- a run.json that is missing beside committed snapshots, output that cannot be written, a wrong environment"
+[ -n "$(committed "$dir")" ] || fail "no snapshot was left by the run before"
+mv "$dir/run.json" "$room/run.json"
+run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
+expect_code 66 "run.json is missing"
+expect_text "$err" 'run.json is missing' "run.json is missing"
+CAIRN_DIR=$dir OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 run mpirun --oversubscribe -n 2 "${bank[@]}"
+expect_code 66 "run.json is missing, plain mpirun"
+fresh
+show=$err
+timeout 60 "$cairn" run --dir "$dir" -n 2 --interval off -- "$jobs/scan" --group-by origin "$top/data/flights" \
+    >/dev/full 2>"$err" </dev/null
+code=$?
+expect_code 74 "standard output is full"
+expect_text "$err" 'standard output' "standard output is full"
+mkfifo "$room/fifo"
+timeout 60 cat "$room/fifo" >"$room/read" &
+started+=("$!")
+fresh
+run "$cairn" run --dir "$dir" -n 2 --interval off -- "$jobs/scan" --output "$room/fifo" "$top/data/flights"
+expect_code 0 "scan --output to a FIFO"
+[ -p "$room/fifo" ] || fail "scan --output replaced a FIFO"
+fresh
+CAIRN_CLOCK=vektor run "$cairn" run --dir "$dir" -n 2 -- "$jobs/heat" --size 40 --steps 5
+expect_code 1 "a wrong CAIRN_CLOCK"
+expect_text "$err" 'CAIRN_CLOCK' "a wrong CAIRN_CLOCK"
+
 echo "- a stop that takes too long"
 fresh
 begin "$cairn" run --dir "$dir" -n 2 --grace 0.5 -- "$fake" --at 5 1 hang
