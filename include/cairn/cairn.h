@@ -18,6 +18,7 @@
 #include <cairn/channel.h>
 #include <cairn/clock.h>
 #include <cairn/collective.h>
+#include <cairn/coord.h>
 #include <cairn/process.h>
 #include <cairn/snapshot.h>
 #include <cairn/status.h>

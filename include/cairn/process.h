@@ -77,6 +77,30 @@ CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_ha
  * job's; a bar is drawn from it, `--kill PROC@PERCENT%` watches it, and a change of it is a sign of life. */
 void cairn_progress(cairn_process *process, uint64_t done, uint64_t total);
 
+/* Surviving (`cairn run --survive`, or CAIRN_SURVIVE=1 and Open MPI's orte_enable_recovery): when a process dies, the
+ * others agree that it is lost, within a few seconds, and go on without a restart. A job takes part by setting a
+ * handler for it; a job that has none is ended and restarted from its newest snapshot, as without --survive.
+ *
+ * What a lost process sent is received as far as it has come here, and it may have come elsewhere and not here. After
+ * that a receive from it ends with CAIRN_E_PEER, as does a send to it (one from before the loss was known: CAIRN_OK),
+ * and every collective, since collectives need all processes. A receive from CAIRN_ANY goes on while somebody else
+ * lives. After a loss this launch takes no more snapshots. A process that was declared lost in error, having been
+ * stopped for too long, ends with exit status 75 as soon as it hears of it. Silence of CAIRN_LOST_AFTER seconds
+ * (default 1) counts as death, also between cairn_mpi_begin and cairn_mpi_end. */
+bool cairn_survives(const cairn_process *process);
+/* false: lost, or no such process. */
+bool cairn_alive(const cairn_process *process, uint32_t id);
+/* The key of the coordination service (coord.h) that exists from the moment on when `id` is lost. A transaction that
+ * compares it with "does not exist" is made by the living only: not by one that was paused and does not know yet. */
+#define CAIRN_LOST_KEY_BYTES 80
+void cairn_lost_key(const cairn_process *process, uint32_t id, char key[CAIRN_LOST_KEY_BYTES]);
+
+/* Called once for every lost process, on every one that lives, at a safe point: between two handlers of cairn_serve, or
+ * from within cairn_safepoint. Anything but CAIRN_OK is what cairn_serve or cairn_safepoint then returns. */
+typedef cairn_status (*cairn_lost)(cairn_process *process, uint32_t id, void *context);
+/* Set it on all processes; until then, and with NULL, this job cannot go on without a process. */
+void cairn_lost_handler(cairn_process *process, cairn_lost handler, void *context);
+
 /* Between these two the job may call MPI itself, on its own communicators: Cairn's service thread stays out.
  * Meanwhile this process answers nobody's snapshot, so keep it short. No call of Cairn's in between. */
 void cairn_mpi_begin(cairn_process *process);

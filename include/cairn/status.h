@@ -21,7 +21,8 @@
     X(E_VERSION, "an unknown format version")                                                                          \
     X(E_MISMATCH, "does not fit this run")                                                                             \
     X(E_STOPPED, "stopped on request after a last snapshot")                                                           \
-    X(E_BUG, "internal error: no status was set")
+    X(E_BUG, "internal error: no status was set")                                                                      \
+    X(E_BUSY, "too much is under way: try again")
 
 typedef enum cairn_status {
 #define CAIRN_STATUS_ENUM(name, text) CAIRN_##name,
@@ -61,10 +62,10 @@ enum {
     CAIRN_EXIT_JOB_USAGE = 3,     /* a job was called wrongly or its input is bad: never restarted */
     CAIRN_EXIT_DAMAGED = 65,      /* cairn verify found damage */
     CAIRN_EXIT_NO_SNAPSHOT = 66,  /* snapshots exist but none of them can be used */
-    CAIRN_EXIT_GAVE_UP = 69,      /* still failing after the allowed number of restarts */
+    CAIRN_EXIT_GAVE_UP = 69,      /* still failing after the allowed number of restarts; kv: no job is running */
     CAIRN_EXIT_CANNOT_WRITE = 73, /* DIR cannot be made or written, or is full */
     CAIRN_EXIT_IO = 74,           /* reading or writing failed */
-    CAIRN_EXIT_AGAIN = 75,        /* a peer was lost or a deadline passed: a restart may help */
+    CAIRN_EXIT_AGAIN = 75,        /* a peer was lost, a deadline passed, or too busy: once more may help */
     CAIRN_EXIT_STOPPED = 85       /* stopped on request; run the same command to go on */
 };
 

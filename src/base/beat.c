@@ -39,10 +39,10 @@ cairn_status cairn_beat_write(int fd, const cairn_beat *beat)
     number_or_dash(step, beat->step != UINT64_MAX, beat->step);
     number_or_dash(ended, beat->exit >= 0, (uint64_t)(beat->exit & 255));
     length = snprintf(line, sizeof line,
-                      "cairn-beat 1 launch %" PRIu32 " pid %" PRId64 " host %s phase %s activity %" PRIu64
-                      " step %s done %" PRIu64 " total %" PRIu64 " attempt %" PRIu64 " exit %s",
+                      "cairn-beat 2 launch %" PRIu32 " pid %" PRId64 " host %s phase %s activity %" PRIu64
+                      " step %s done %" PRIu64 " total %" PRIu64 " attempt %" PRIu64 " lost %" PRIu32 " exit %s",
                       beat->launch, beat->pid, host, phase_texts[(unsigned)beat->phase & 3], beat->activity, step,
-                      beat->done, beat->total, beat->attempt, ended);
+                      beat->done, beat->total, beat->attempt, beat->lost, ended);
     if (length < 0 || length >= CAIRN_BEAT_BYTES) {
         return CAIRN_E_BUG;
     }
@@ -99,10 +99,11 @@ static bool parse(char *line, cairn_beat *beat)
     const char *word;
     uint64_t launch;
     uint64_t pid;
+    uint64_t lost;
     uint64_t ended;
 
     word = word_after(&at, "cairn-beat");
-    if (word == NULL || strcmp(word, "1") != 0 || !take_number(&at, "launch", false, 0, UINT32_MAX, &launch) ||
+    if (word == NULL || strcmp(word, "2") != 0 || !take_number(&at, "launch", false, 0, UINT32_MAX, &launch) ||
         !take_number(&at, "pid", false, 0, INT64_MAX, &pid)) {
         return false;
     }
@@ -116,11 +117,13 @@ static bool parse(char *line, cairn_beat *beat)
         !take_number(&at, "done", false, 0, UINT64_MAX, &beat->done) ||
         !take_number(&at, "total", false, 0, UINT64_MAX, &beat->total) ||
         !take_number(&at, "attempt", false, 0, UINT64_MAX, &beat->attempt) ||
+        !take_number(&at, "lost", false, 0, UINT32_MAX, &lost) ||
         !take_number(&at, "exit", true, UINT64_MAX, 255, &ended)) {
         return false;
     }
     beat->launch = (uint32_t)launch;
     beat->pid = (int64_t)pid;
+    beat->lost = (uint32_t)lost;
     beat->exit = ended == UINT64_MAX ? -1 : (int)ended;
     return at == NULL || strspn(at, " ") == strlen(at);
 }

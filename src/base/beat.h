@@ -2,10 +2,11 @@
  *
  * DIR/status/process-000003 holds one line of text, CAIRN_BEAT_BYTES long, blank padded and ended by a newline; the
  * process overwrites it in place (one pwrite) a few times a second and at its exit:
- *   cairn-beat 1 launch L pid P host H phase F activity A step S done D total T attempt X exit E
+ *   cairn-beat 2 launch L pid P host H phase F activity A step S done D total T attempt X lost N exit E
  * activity grows with every message and safe point; step is the last safe point's or "-"; attempt is the newest
- * committed snapshot; exit is "-" until the process itself ends (exit or return from main), then its exit status. A
- * process that was killed leaves "-". A reader takes a line only when it is whole and of the launch it asks for. */
+ * committed snapshot; lost is how many processes this one knows to be lost (survive mode); exit is "-" until the
+ * process itself ends (exit or return from main), then its exit status. A process that was killed leaves "-". A reader
+ * takes a line only when it is whole and of the launch it asks for. */
 #ifndef CAIRN_BASE_BEAT_H
 #define CAIRN_BASE_BEAT_H
 
@@ -32,6 +33,7 @@ typedef struct cairn_beat {
     uint64_t step; /* UINT64_MAX: none */
     uint64_t done, total;
     uint64_t attempt;
+    uint32_t lost;
     int exit; /* -1: has not ended by itself */
 } cairn_beat;
 

@@ -2,7 +2,7 @@
  * environment variables, in one place. README's table says the same.
  *
  * DIR holds: run.json (snapshot/store.h), snapshots/, status/ (base/beat.h), log/ (mpirun.log: what was kept off the
- * screen). */
+ * screen), consensus/ (process/consensus.h). */
 #ifndef CAIRN_BASE_ENVIRONMENT_H
 #define CAIRN_BASE_ENVIRONMENT_H
 
@@ -19,6 +19,14 @@
                                                     /* Seconds count from this launch's cairn_init. A process told to
                                                      * die first makes DIR/status/killed-K, then sends itself SIGKILL;
                                                      * `cairn run` leaves out what has been done.                    */
+#define CAIRN_ENV_SURVIVE    "CAIRN_SURVIVE"        /* 1: when a process dies the others go on, see cairn_survives */
+#define CAIRN_ENV_LOST_AFTER "CAIRN_LOST_AFTER" /* seconds of silence after which a process is lost, default 1      */
+#define CAIRN_ENV_ACCEPTORS                                                                                            \
+    "CAIRN_ACCEPTORS" /* how many processes vote: 1, 3, 5 or 7 (default: see process/consensus.h) */
+#define CAIRN_ENV_ELECTION    "CAIRN_ELECTION" /* seconds without a leader before another stands, default 0.4 */
+#define CAIRN_ENV_LEASES      "CAIRN_LEASES" /* 1: the leader of the coordination service answers reads by its lease  */
+#define CAIRN_ENV_LOG_SEGMENT "CAIRN_LOG_SEGMENT" /* bytes of a segment of the consensus log, default 1 MiB */
+#define CAIRN_ENV_IMAGE_AFTER "CAIRN_IMAGE_AFTER" /* bytes of consensus log before an image is made, default 64 MiB */
 /* SIGUSR1 to a process: take a snapshot. SIGUSR2: take a snapshot, then stop with exit status 85. mpirun forwards
  * both to all. */
 

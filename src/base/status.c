@@ -65,6 +65,7 @@ int cairn_exit_code(cairn_status status)
     case CAIRN_E_TIMEOUT:
     case CAIRN_E_PEER:
     case CAIRN_E_MPI:
+    case CAIRN_E_BUSY:
         return CAIRN_EXIT_AGAIN;
     case CAIRN_E_STOPPED:
         return CAIRN_EXIT_STOPPED;

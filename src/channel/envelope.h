@@ -12,7 +12,8 @@ typedef enum cairn_kind {
     CAIRN_KIND_DATA = 1,   /* a job's message: stream 0 of the channel                                */
     CAIRN_KIND_COLLECTIVE, /* a message of a collective: stream 1 of the channel                      */
     CAIRN_KIND_SNAPSHOT,   /* payload: cl_message, for PART followed by a part_report                 */
-    CAIRN_KIND_CONTROL     /* between runtimes; tag says what, see enum control in process/runtime.h */
+    CAIRN_KIND_CONTROL,    /* between runtimes; tag says what, see enum control in process/runtime.h */
+    CAIRN_KIND_CONSENSUS   /* a piece of a replica's message: tag bytes in all, from offset sequence on */
 } cairn_kind;
 
 enum { CAIRN_FLAG_LONG = 1 };

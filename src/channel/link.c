@@ -9,6 +9,11 @@
 #define SLOT_BYTES 4000
 /* One MPI count is an int: longer payloads go in pieces. */
 #define PIECE_BYTES ((size_t)1 << 30)
+/* A process that is paused takes nothing, and what MPI keeps for it fills what MPI has room for in all: with shared memory
+ * 512 fragments, and then this process can send to nobody (btl_vader_free_list_max). So every MARK_EVERY-th frame to a
+ * peer is a synchronous send, done when the peer has it; with MARKS_MAX of them under way further frames wait here. */
+#define MARK_EVERY 32
+#define MARKS_MAX  3
 
 enum { TAG_FRAME = 1, TAG_PAYLOAD = 2 };
 
@@ -22,8 +27,20 @@ typedef struct ring {
 typedef struct send_buffer {
     struct send_buffer *next;
     MPI_Request request;
+    uint32_t to;
+    int length;
+    bool mark;
     char bytes[];
 } send_buffer;
+
+/* Frames to one peer. */
+typedef struct outlet {
+    uint32_t backlog;   /* busy and waiting */
+    uint32_t unmarked;  /* since the last mark */
+    uint32_t marks;     /* under way */
+    send_buffer *first; /* waiting: MPI does not know of them yet */
+    send_buffer *last;
+} outlet;
 
 struct cairn_link {
     MPI_Comm comm;
@@ -36,6 +53,10 @@ struct cairn_link {
     MPI_Request *heads;      /* [count]; requests[head] of each   */
     send_buffer *free_sends; /* never empty while a send is built */
     send_buffer *busy_sends;
+    uint32_t lost; /* peers that cairn_link_lose was called for */
+    void (*idle)(void *context);
+    void *idle_context;
+    outlet *outlets;      /* [count] */
     MPI_Request complete; /* what Open MPI hands out for a send that was done at once; else never handed out */
 };
 
@@ -141,7 +162,8 @@ cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vec
     link->depth = ring_depth(link->count);
     link->rings = calloc(link->count, sizeof *link->rings);
     link->heads = calloc(link->count, sizeof(MPI_Request));
-    if (link->rings == NULL || link->heads == NULL) {
+    link->outlets = calloc(link->count, sizeof *link->outlets);
+    if (link->rings == NULL || link->heads == NULL || link->outlets == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "links to %u processes", link->count);
     }
     for (uint32_t i = 0; i < link->count; i++) {
@@ -176,6 +198,59 @@ static void close_ring(cairn_link *link, ring *r)
     free(r->slots);
 }
 
+/* Give a frame to MPI. *done: its buffer may be used again. last: no marks any more, nobody would wait for them. */
+static cairn_status post(cairn_link *link, send_buffer *buffer, bool last, bool *done)
+{
+    outlet *o = &link->outlets[buffer->to];
+    int tested = 0;
+    int status;
+
+    buffer->mark = ++o->unmarked >= MARK_EVERY && !last;
+    if (buffer->mark) {
+        o->unmarked = 0;
+        o->marks++;
+        status = MPI_Issend(buffer->bytes, buffer->length, MPI_BYTE, (int)buffer->to, TAG_FRAME, link->comm,
+                            &buffer->request);
+    } else {
+        status = MPI_Isend(buffer->bytes, buffer->length, MPI_BYTE, (int)buffer->to, TAG_FRAME, link->comm,
+                           &buffer->request);
+    }
+    if (status != MPI_SUCCESS) {
+        return CAIRN_E_MPI;
+    }
+    /* Nearly always the bytes are out at once, and the same buffer serves the next message. */
+    *done = buffer->request == link->complete;
+    if (!*done) {
+        MPI_Test(&buffer->request, &tested, MPI_STATUS_IGNORE);
+        *done = tested != 0;
+    }
+    o->marks -= *done && buffer->mark ? 1 : 0;
+    return CAIRN_OK;
+}
+
+static void keep(cairn_link *link, send_buffer *buffer, bool done)
+{
+    send_buffer **list = done ? &link->free_sends : &link->busy_sends;
+
+    buffer->next = *list;
+    *list = buffer;
+}
+
+/* All that waits for this peer, or only the newest frame of it. */
+static void post_last(cairn_link *link, outlet *o, bool newest)
+{
+    while (o->first != NULL) {
+        send_buffer *buffer = o->first;
+        bool done = newest && buffer->next != NULL;
+
+        o->first = buffer->next;
+        if (!done && post(link, buffer, true, &done) != CAIRN_OK) {
+            done = true;
+        }
+        keep(link, buffer, done);
+    }
+}
+
 void cairn_link_close(cairn_link *link)
 {
     bool owns_mpi;
@@ -183,11 +258,21 @@ void cairn_link_close(cairn_link *link)
     if (link == NULL) {
         return;
     }
+    for (uint32_t i = 0; i < link->count; i++) {
+        post_last(link, &link->outlets[i], false);
+    }
     while (link->busy_sends != NULL) {
         send_buffer *next = link->busy_sends->next;
+        int done = 0;
 
-        MPI_Wait(&link->busy_sends->request, MPI_STATUS_IGNORE);
-        free(link->busy_sends);
+        if (link->busy_sends->mark) { /* the peer may have gone without taking it; then the buffer stays MPI's */
+            MPI_Test(&link->busy_sends->request, &done, MPI_STATUS_IGNORE);
+        } else {
+            done = MPI_Wait(&link->busy_sends->request, MPI_STATUS_IGNORE) == MPI_SUCCESS;
+        }
+        if (done) {
+            free(link->busy_sends);
+        }
         link->busy_sends = next;
     }
     while (link->free_sends != NULL) {
@@ -199,14 +284,39 @@ void cairn_link_close(cairn_link *link)
     for (uint32_t i = 0; i < link->count; i++) {
         close_ring(link, &link->rings[i]);
     }
-    MPI_Comm_free(&link->comm);
+    if (link->lost == 0) {
+        MPI_Comm_free(&link->comm);
+    }
     owns_mpi = link->owns_mpi;
     free(link->rings);
     free(link->heads);
+    free(link->outlets);
     free(link);
     if (owns_mpi) {
         MPI_Finalize();
     }
+}
+
+void cairn_link_lose(cairn_link *link, uint32_t peer)
+{
+    ring *r = &link->rings[peer];
+    send_buffer **at = &link->busy_sends;
+
+    if (peer == link->self || r->requests == NULL) {
+        return;
+    }
+    post_last(link, &link->outlets[peer], true);
+    while (*at != NULL) {
+        if ((*at)->to == peer) {
+            *at = (*at)->next;
+        } else {
+            at = &(*at)->next;
+        }
+    }
+    memset(r, 0, sizeof *r);
+    link->outlets[peer] = (outlet){0};
+    link->heads[peer] = MPI_REQUEST_NULL;
+    link->lost++;
 }
 
 uint32_t cairn_link_self(const cairn_link *link)
@@ -230,10 +340,27 @@ void cairn_link_abort(cairn_link *link, int code)
     _Exit(code);
 }
 
+/* What waited for the peer to take something. */
+static void post_waiting(cairn_link *link, outlet *o)
+{
+    while (o->first != NULL && o->marks < MARKS_MAX) {
+        send_buffer *buffer = o->first;
+        bool done = false;
+
+        if (post(link, buffer, false, &done) != CAIRN_OK) {
+            return; /* once more at the next time; whoever waits for it has a deadline */
+        }
+        o->first = buffer->next;
+        o->backlog -= done ? 1 : 0;
+        keep(link, buffer, done);
+    }
+}
+
 /* Take back the send buffers whose messages are out. */
 static void reap_sends(cairn_link *link)
 {
     send_buffer **at = &link->busy_sends;
+    bool marked = false;
 
     while (*at != NULL) {
         send_buffer *buffer = *at;
@@ -242,21 +369,24 @@ static void reap_sends(cairn_link *link)
         MPI_Test(&buffer->request, &done, MPI_STATUS_IGNORE);
         if (done) {
             *at = buffer->next;
-            buffer->next = link->free_sends;
-            link->free_sends = buffer;
+            link->outlets[buffer->to].backlog--;
+            link->outlets[buffer->to].marks -= buffer->mark ? 1 : 0;
+            marked = marked || buffer->mark;
+            keep(link, buffer, true);
         } else {
             at = &buffer->next;
         }
     }
+    for (uint32_t i = 0; marked && i < link->count; i++) {
+        if (link->outlets[i].first != NULL) {
+            post_waiting(link, &link->outlets[i]);
+        }
+    }
 }
 
-cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
-                             const void *payload)
+static send_buffer *new_buffer(cairn_link *link)
 {
     send_buffer *buffer = link->free_sends;
-    size_t bytes = (envelope->flags & CAIRN_FLAG_LONG) != 0 ? 0 : (size_t)envelope->bytes;
-    size_t length = sizeof *envelope;
-    int done = 0;
 
     if (buffer == NULL && link->busy_sends != NULL) {
         reap_sends(link);
@@ -264,11 +394,28 @@ cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope
     }
     if (buffer == NULL) {
         buffer = malloc(sizeof *buffer + link->slot_bytes);
-        if (buffer == NULL) {
-            return CAIRN_E_NOMEM;
+        if (buffer != NULL) {
+            keep(link, buffer, true);
         }
-        buffer->next = NULL;
-        link->free_sends = buffer;
+    }
+    return buffer;
+}
+
+cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
+                             const void *payload)
+{
+    outlet *o = &link->outlets[to];
+    size_t bytes = (envelope->flags & CAIRN_FLAG_LONG) != 0 ? 0 : (size_t)envelope->bytes;
+    size_t length = sizeof *envelope;
+    send_buffer *buffer;
+    bool done = false;
+
+    if (__builtin_expect(link->rings[to].requests == NULL, 0)) {
+        return CAIRN_OK; /* it is lost */
+    }
+    buffer = new_buffer(link);
+    if (buffer == NULL) {
+        return CAIRN_E_NOMEM;
     }
     memcpy(buffer->bytes, envelope, sizeof *envelope);
     if (link->vector_bytes != 0 && vector != NULL) {
@@ -279,21 +426,30 @@ cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope
         memcpy(buffer->bytes + length, payload, bytes);
         length += bytes;
     }
-    if (MPI_Isend(buffer->bytes, (int)length, MPI_BYTE, (int)to, TAG_FRAME, link->comm, &buffer->request) !=
-        MPI_SUCCESS) {
-        return CAIRN_E_MPI;
-    }
-    /* Nearly always the bytes are out at once, and the same buffer serves the next message. */
-    if (buffer->request == link->complete) {
+    buffer->length = (int)length;
+    buffer->to = to;
+    if (__builtin_expect(o->first != NULL || o->marks == MARKS_MAX, 0)) {
+        link->free_sends = buffer->next;
+        buffer->next = NULL;
+        *(o->first != NULL ? &o->last->next : &o->first) = buffer;
+        o->last = buffer;
+        o->backlog++;
         return CAIRN_OK;
     }
-    MPI_Test(&buffer->request, &done, MPI_STATUS_IGNORE);
+    if (post(link, buffer, false, &done) != CAIRN_OK) {
+        return CAIRN_E_MPI;
+    }
     if (!done) {
         link->free_sends = buffer->next;
-        buffer->next = link->busy_sends;
-        link->busy_sends = buffer;
+        o->backlog++;
+        keep(link, buffer, false);
     }
     return CAIRN_OK;
+}
+
+uint32_t cairn_link_backlog(const cairn_link *link, uint32_t to)
+{
+    return link->outlets[to].backlog;
 }
 
 static cairn_transfer *new_transfer(size_t bytes)
@@ -391,8 +547,8 @@ bool cairn_link_poll(cairn_link *link, uint32_t from, cairn_frame *frame)
     ring *r = &link->rings[from];
     int done = 0;
 
-    if (from == link->self) {
-        return false;
+    if (r->requests == NULL) {
+        return false; /* this process, or a lost one */
     }
     if (r->unposted > link->depth / 2) {
         repost(link, r);
@@ -400,6 +556,9 @@ bool cairn_link_poll(cairn_link *link, uint32_t from, cairn_frame *frame)
     MPI_Test(&r->requests[r->head], &done, MPI_STATUS_IGNORE);
     if (!done) {
         repost(link, r);
+        if (link->busy_sends != NULL) {
+            reap_sends(link);
+        }
         return false;
     }
     open_frame(link, from, frame);
@@ -442,7 +601,13 @@ void cairn_link_consume(cairn_link *link, const cairn_frame *frame)
     link->heads[frame->from] = r->requests[r->head];
 }
 
-static cairn_status finish(MPI_Request *request, double seconds, const char *what, cairn_error *error)
+void cairn_link_set_idle(cairn_link *link, void (*idle)(void *context), void *context)
+{
+    link->idle = idle;
+    link->idle_context = context;
+}
+
+static cairn_status finish(cairn_link *link, MPI_Request *request, double seconds, const char *what, cairn_error *error)
 {
     struct timespec pause = {0, 20000};
     double end = MPI_Wtime() + seconds;
@@ -458,6 +623,9 @@ static cairn_status finish(MPI_Request *request, double seconds, const char *wha
         if (MPI_Wtime() > end) {
             return cairn_fail(error, CAIRN_E_TIMEOUT, "waited %.0f s for all processes: %s", seconds, what);
         }
+        if (link->idle != NULL) {
+            link->idle(link->idle_context);
+        }
         nanosleep(&pause, NULL);
     }
 }
@@ -470,7 +638,7 @@ cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, do
     if (MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, link->comm, &request) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Ibcast failed", what);
     }
-    return finish(&request, seconds, what, error);
+    return finish(link, &request, seconds, what, error);
 }
 
 cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what, cairn_error *error)
@@ -481,5 +649,16 @@ cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, c
     if (MPI_Iallreduce(&mine, value, 1, MPI_UINT64_T, MPI_MAX, link->comm, &request) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Iallreduce failed", what);
     }
-    return finish(&request, seconds, what, error);
+    return finish(link, &request, seconds, what, error);
+}
+
+cairn_status cairn_link_gather(cairn_link *link, uint64_t value, uint64_t *values, double seconds, const char *what,
+                               cairn_error *error)
+{
+    MPI_Request request;
+
+    if (MPI_Iallgather(&value, 1, MPI_UINT64_T, values, 1, MPI_UINT64_T, link->comm, &request) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Iallgather failed", what);
+    }
+    return finish(link, &request, seconds, what, error);
 }

@@ -30,8 +30,13 @@ typedef struct cairn_frame {
 
 /* Begin MPI if nobody has, and make the rings. vectors: envelopes carry vector clocks. */
 cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, cairn_error *error);
-/* Ends MPI if cairn_link_open began it. Collective, once all traffic has ended. */
+/* Ends MPI if cairn_link_open began it. Collective among those that are not lost, once all traffic has ended. */
 void cairn_link_close(cairn_link *link);
+/* Process `peer` is dead, or counts as dead: nothing is sent to it or taken from it from now on. What MPI still holds
+ * for it (receives, sends on their way, their buffers) is left to MPI for good and never waited for: a receive that was
+ * matched to the beginning of a long message of a dead process ends neither by itself nor by MPI_Cancel. The newest frame
+ * to it is given to MPI even if frames wait; those before it are left out. */
+void cairn_link_lose(cairn_link *link, uint32_t peer);
 uint32_t cairn_link_self(const cairn_link *link);
 uint32_t cairn_link_count(const cairn_link *link);
 /* The longest payload of a frame. */
@@ -42,6 +47,9 @@ void cairn_link_abort(cairn_link *link, int code) __attribute__((noreturn));
 /* Send a frame to another process; payload (envelope->bytes bytes unless CAIRN_FLAG_LONG) is copied. */
 cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope *envelope, const uint64_t *vector,
                              const void *payload);
+/* Frames to this process that MPI has not taken yet: many when it is paused or dead. MPI is not given more than about a
+ * hundred that the process has not taken, since what it keeps for one takes room from the others. */
+uint32_t cairn_link_backlog(const cairn_link *link, uint32_t to);
 /* Begin to send / receive the long payload of a frame. The receives of one sender are begun in the order of their
  * frames. data is borrowed until cairn_transfer_done says true, which also frees the transfer. */
 cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *data, size_t bytes,
@@ -55,10 +63,15 @@ bool cairn_link_poll(cairn_link *link, uint32_t from, cairn_frame *frame);
 bool cairn_link_poll_any(cairn_link *link, cairn_frame *frame);
 void cairn_link_consume(cairn_link *link, const cairn_frame *frame);
 
-/* Agreements at the start of a launch, before there is any traffic. Collective. Wait at most `seconds`;
+/* What is to be done while an agreement (below) waits for the others; NULL: nothing. */
+void cairn_link_set_idle(cairn_link *link, void (*idle)(void *context), void *context);
+/* Agreements at the start of a launch, before there is any traffic of the job. Collective. Wait at most `seconds`;
  * CAIRN_E_TIMEOUT names `what`. */
 cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
                                   cairn_error *error);
+/* One number of each process, to all: values[count]. */
+cairn_status cairn_link_gather(cairn_link *link, uint64_t value, uint64_t *values, double seconds, const char *what,
+                               cairn_error *error);
 cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, const char *what, cairn_error *error);
 
 #endif

@@ -1,5 +1,5 @@
 /* Joining and leaving the job; what a process knows of itself. */
-#include "process/runtime.h"
+#include "process/consensus.h"
 
 #include "base/environment.h"
 
@@ -15,6 +15,7 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     const char *dir = getenv(CAIRN_ENV_DIR);
     const char *launch = getenv(CAIRN_ENV_LAUNCH);
     const char *timeout = getenv(CAIRN_ENV_WAIT_TIMEOUT);
+    const char *survive = getenv(CAIRN_ENV_SURVIVE);
 
     if (timeout != NULL) {
         char *end;
@@ -34,6 +35,8 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
             return cairn_fail(error, CAIRN_E_INVALID, "%s: longer than %zu bytes", CAIRN_ENV_DIR, sizeof p->dir - 1);
         }
         (void)snprintf(p->dir, sizeof p->dir, "%s", dir);
+        p->lost_after = cairn_lost_after();
+        p->survive = survive != NULL && survive[0] != '\0' && strcmp(survive, "0") != 0;
     }
     return CAIRN_OK;
 }
@@ -76,7 +79,10 @@ static cairn_status open_channels(cairn_process *p, bool vectors)
     p->spin_rounds = here > cores ? 100 : 20000;
     p->channels = calloc(p->count, sizeof *p->channels);
     p->reports = calloc(p->count, sizeof *p->reports);
-    if (p->channels == NULL || p->reports == NULL) {
+    p->lost = calloc(p->count, sizeof *p->lost);
+    p->left = calloc(p->count, sizeof *p->left);
+    p->ready = calloc(p->count, sizeof *p->ready);
+    if (p->channels == NULL || p->reports == NULL || p->lost == NULL || p->left == NULL || p->ready == NULL) {
         return CAIRN_E_NOMEM;
     }
     if (vectors) {
@@ -131,6 +137,9 @@ static cairn_status join(cairn_process *p, bool vectors, const int *argc, char *
     if (status == CAIRN_OK && p->dir[0] != '\0') {
         status = cairn_writer_start(p);
     }
+    if (status == CAIRN_OK) {
+        status = cairn_consensus_start(p, &p->error);
+    }
     return status;
 }
 
@@ -177,6 +186,7 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
         if (status != CAIRN_OK && (p->self == 0 || status == CAIRN_E_NOMEM || status == CAIRN_E_PEER)) {
             fprintf(stderr, "cairn: process %u: %s\n", p->self, p->error.text);
         }
+        cairn_socket_end(p);
         cairn_service_end(p);
         cairn_writer_end(p);
         cairn_link_close(p->link);
@@ -230,11 +240,26 @@ static void free_process(cairn_process *p)
     free(p->arguments);
     free(p->channels);
     free(p->reports);
+    free(p->lost);
+    free(p->left);
+    free(p->ready);
+    free(p->chosen);
     free(p->vector);
     free(p->report_vectors);
     free(p->incoming);
     free(p->core);
     /* The handle itself stays: the exit handler writes the last sign of life through it. */
+}
+
+/* Who does not come any more is lost, or killed right after it came. */
+static bool all_came(const cairn_process *p)
+{
+    for (uint32_t i = 0; i < p->count && !p->all_left; i++) {
+        if (i != p->self && !p->left[i] && p->lost[i] == LOST_NOT) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Wait until no attempt is under way and all processes are here. */
@@ -249,18 +274,28 @@ static cairn_status quiesce(cairn_process *p)
     (void)fflush(stdout);
     cairn_beat_now(p, p->stopped ? CAIRN_PHASE_RUNNING : CAIRN_PHASE_FINISHING, -1);
     cairn_core_event(p, CL_FINISHED, 0);
-    while (status == CAIRN_OK && (cl_attempt(p->core) != 0 || (p->writer.started && !cairn_writer_idle(p)))) {
+    while (status == CAIRN_OK &&
+           ((cl_attempt(p->core) != 0 && !p->undecided) || (p->writer.started && !cairn_writer_idle(p)))) {
         status = cairn_pause(p, &w);
         status = status == CAIRN_E_STOPPED ? CAIRN_OK : status;
     }
     cairn_send_control(p, CL_ALL, CONTROL_LEAVING, 0);
-    while (status == CAIRN_OK && p->leaving < p->count - 1) {
+    while (status == CAIRN_OK && !all_came(p)) {
         status = cairn_pause(p, &w);
         status = status == CAIRN_E_STOPPED ? CAIRN_OK : status;
     }
     if (status == CAIRN_E_TIMEOUT) {
-        (void)cairn_fail(&p->error, status, "cairn_finalize: %u of %u processes came within %.3g s", p->leaving + 1,
-                         p->count, p->deadline);
+        uint32_t came = 1;
+
+        for (uint32_t i = 0; i < p->count; i++) {
+            came += i != p->self && p->left[i];
+        }
+        (void)cairn_fail(&p->error, status, "cairn_finalize: %u of %u processes came within %.3g s", came, p->count,
+                         p->deadline);
+    } else if (status == CAIRN_OK && p->survive) {
+        /* One that dies between its LEAVING to this process and to the next must not be waited for there. */
+        p->all_left = true;
+        cairn_send_control(p, CL_ALL, CONTROL_ALL_LEFT, 0);
     }
     return status;
 }
@@ -288,10 +323,13 @@ cairn_status cairn_finalize(cairn_process *p)
         }
         fputc('\n', stderr);
     }
+    cairn_socket_end(p);
     cairn_exit_call(p);
     cairn_service_end(p);
     cairn_writer_end(p);
     cairn_shell_drive(p);
+    cairn_consensus_end(p);
+    cairn_service_close(p);
     if (!p->stopped) {
         cairn_close_run(p);
     }
@@ -299,7 +337,9 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_timers_end(p);
     cairn_shell_free(p);
     free_messages(p);
-    cairn_link_close(p->link);
+    if (p->lost_count == 0) { /* else MPI_Finalize may wait for the lost one for ever; see `cairn run`'s judge */
+        cairn_link_close(p->link);
+    }
     free_process(p);
     return CAIRN_OK;
 }
@@ -323,8 +363,7 @@ int cairn_leave(cairn_process *p, cairn_status status, const char *what)
             p->error.status == status && p->error.text[0] != '\0' ? p->error.text : cairn_status_text(status));
     fflush(NULL);
     cairn_enter(p);
-    cairn_beat_now(p, CAIRN_PHASE_RUNNING, cairn_exit_code(status));
-    cairn_link_abort(p->link, cairn_exit_code(status));
+    cairn_end_all(p, cairn_exit_code(status));
 }
 
 /* ---------------------------------------------------------------- knowing */
@@ -395,7 +434,9 @@ cairn_status cairn_snapshot(cairn_process *p)
     cairn_enter(p);
     if (!p->can_snapshot) {
         return cairn_say(p, CAIRN_E_STATE, "cairn_snapshot: %s",
-                         p->dir[0] == '\0' ? "this run has no DIR" : "before cairn_restore");
+                         p->dir[0] == '\0'   ? "this run has no DIR"
+                         : p->lost_count > 0 ? "a process is lost"
+                                             : "before cairn_restore");
     }
     cairn_core_event(p, CL_INITIATE, 0);
     cairn_exit_call(p);

@@ -44,6 +44,9 @@ cairn_status cairn_isend(cairn_process *p, uint32_t to, uint32_t tag, const void
     status = cairn_begin_send(p, 0, to, tag, data, bytes, &r->transfer);
     if (status != CAIRN_OK) {
         free_request(p, r);
+        if (status == CAIRN_E_PEER) {
+            return cairn_say_gone(p, to, "cairn_isend");
+        }
         return cairn_say(p, status, "send of %zu bytes to process %u", bytes, to);
     }
     r->done = r->transfer == NULL;
@@ -135,6 +138,21 @@ static cairn_status complete_receive(cairn_process *p, cairn_request *r, cairn_m
     return status;
 }
 
+/* What this request waits for will not happen: the other one is lost. A send's data stays with MPI, which may read it
+ * until it has noticed the loss too. */
+static bool is_in_vain(const cairn_process *p, const cairn_request *r)
+{
+    return p->lost_count > 0 &&
+           (r->receive ? r->got == NULL && cairn_is_gone(p, r->peer, 0) : !r->done && p->lost[r->peer] >= LOST_GONE);
+}
+
+static cairn_status in_vain(cairn_process *p, const cairn_request *r)
+{
+    (void)cairn_say_gone(p, r->peer, r->receive ? "cairn_irecv" : "cairn_isend");
+    cairn_enter(p);
+    return CAIRN_E_PEER;
+}
+
 /* CAIRN_E_AGAIN: not yet. Anything else: over, and the request is out of every list. */
 static cairn_status advance(cairn_process *p, cairn_request *r, cairn_message *message)
 {
@@ -144,6 +162,9 @@ static cairn_status advance(cairn_process *p, cairn_request *r, cairn_message *m
         if (!r->done && cairn_transfer_done(p->link, r->transfer)) {
             r->done = true;
         }
+        if (is_in_vain(p, r)) {
+            return in_vain(p, r);
+        }
         return r->done ? CAIRN_OK : CAIRN_E_AGAIN;
     }
     if (short_cut_request(p, r, message)) {
@@ -151,6 +172,11 @@ static cairn_status advance(cairn_process *p, cairn_request *r, cairn_message *m
         return CAIRN_OK;
     }
     cairn_assign_posted(p);
+    if (is_in_vain(p, r)) {
+        status = in_vain(p, r);
+        unpost(p, r);
+        return status;
+    }
     if (r->got == NULL || r->got->transfer != NULL) {
         return CAIRN_E_AGAIN;
     }

@@ -409,11 +409,18 @@ static void list_candidates(cairn_process *p, candidates *c)
     cairn_entry *entries = NULL;
     size_t count = 0;
 
-    c->status = (uint64_t)cairn_store_list(p->dir, p->run, CAIRN_DEPTH_SEALS, &entries, &count, &p->error);
+    c->status = (uint64_t)cairn_commit_reconcile(p, &p->error);
+    if (c->status == (uint64_t)CAIRN_OK) {
+        c->status = (uint64_t)cairn_store_list(p->dir, p->run, CAIRN_DEPTH_SEALS, &entries, &count, &p->error);
+    }
     for (size_t i = 0; i < count; i++) {
         const cairn_entry *e = &entries[i];
 
-        if (e->use == CAIRN_USE_YES && c->count < sizeof c->numbers / sizeof c->numbers[0]) {
+        if (e->use == CAIRN_USE_YES && !cairn_commit_chosen(p, e->number)) {
+            c->refused++;
+            fprintf(stderr, "cairn: snapshot %llu not used: the processes never chose it\n",
+                    (unsigned long long)e->number);
+        } else if (e->use == CAIRN_USE_YES && c->count < sizeof c->numbers / sizeof c->numbers[0]) {
             c->numbers[c->count++] = e->number;
         } else if ((e->use == CAIRN_USE_DAMAGED || e->use == CAIRN_USE_UNREADABLE) &&
                    (p->incarnation > 0 || (e->commit != NULL && strcmp(e->commit->run, p->run) == 0))) {
@@ -507,7 +514,10 @@ static cairn_status restore(cairn_process *p, cairn_restored *out)
         return status;
     }
     if (c.status != (uint64_t)CAIRN_OK) {
-        return cairn_fail(&p->error, (cairn_status)c.status, "%s: the snapshots cannot be listed", p->dir);
+        if (p->self != COORDINATOR || p->error.text[0] == '\0') {
+            (void)cairn_fail(&p->error, (cairn_status)c.status, "%s: the snapshots cannot be listed", p->dir);
+        }
+        return (cairn_status)c.status;
     }
     for (uint32_t i = 0; i < c.count; i++) {
         status = try_snapshot(p, c.numbers[i], out, &final);
@@ -541,13 +551,13 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         }
         if (result.restored) {
             p->stats.last = result.number;
-        } else if (p->incarnation > 0 && p->self == COORDINATOR) {
+        } else if (p->incarnation > 0 && p->self == COORDINATOR && p->regions != NULL) {
             const char *reason = getenv(CAIRN_ENV_REASON);
 
             fprintf(stderr, "cairn: no snapshot was committed yet: starting from the beginning%s%s\n",
                     reason == NULL || *reason == '\0' ? "" : ": ", reason == NULL ? "" : reason);
         }
-        p->can_snapshot = true;
+        p->can_snapshot = p->consensus != NULL;
         p->attempt_began = cairn_now();
         p->next_snapshot = p->attempt_began + (p->interval_auto ? 1.0 : p->interval);
         prepare(p);
@@ -555,6 +565,7 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
     if (out != NULL) {
         *out = result;
     }
+    cairn_say_ready(p);
     cairn_exit_call(p);
     return CAIRN_OK;
 }

@@ -1,6 +1,8 @@
 /* Entering and leaving the runtime, taking in frames, waiting, the service thread. */
 #include "process/runtime.h"
 
+#include "process/consensus.h"
+
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <poll.h>
@@ -135,7 +137,8 @@ static void dispatch_message(cairn_process *p, const cairn_frame *frame, uint32_
 
         cairn_core_step(p, &event, &hold, &in_cut);
     }
-    if (is_long && !hold && !in_cut) {
+    /* A sender that dies in the middle would leave MPI with the job's own buffer. */
+    if (is_long && !hold && !in_cut && !p->survive) {
         direct = direct_buffer(p, e, frame->from, stream);
     }
     n = cairn_node_new(p, e, frame->vector, frame->from, is_long ? NULL : frame->payload, direct);
@@ -178,7 +181,24 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
         p->stopped = true;
         break;
     case CONTROL_LEAVING:
-        p->leaving++;
+        p->left[frame->from] = true;
+        break;
+    case CONTROL_READY:
+        p->ready[frame->from] = true;
+        break;
+    case CONTROL_END:
+        cairn_ended(p, frame->envelope->sequence);
+    case CONTROL_ALL_LEFT:
+        p->all_left = true;
+        break;
+    case CONTROL_UNSERVED:
+        cairn_consensus_unserved(p, frame->from);
+        break;
+    case CONTROL_UNDECIDED:
+        p->undecided = true;
+        break;
+    case CONTROL_LOST:
+        cairn_lose(p, p->self);
         break;
     default:
         break;
@@ -190,6 +210,7 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame)
 {
     const cairn_envelope *e = frame->envelope;
 
+    p->stir++;
     if (e->magic != CAIRN_MAGIC) {
         fail_for_good(p, CAIRN_E_PEER, "a message from process %u is not one of Cairn's", frame->from);
     } else if (e->incarnation != p->incarnation) {
@@ -207,6 +228,9 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame)
             break;
         case CAIRN_KIND_CONTROL:
             dispatch_control(p, frame);
+            break;
+        case CAIRN_KIND_CONSENSUS:
+            cairn_consensus_frame(p, frame);
             break;
         default:
             fail_for_good(p, CAIRN_E_PEER, "process %u sent a message of unknown kind %u", frame->from, e->kind);
@@ -261,6 +285,12 @@ void cairn_drive(cairn_process *p)
         drive_incoming(p);
     }
     cairn_shell_drive(p);
+    if (p->consensus != NULL) {
+        cairn_consensus_drive(p);
+    }
+    if (__builtin_expect(p->survive, 0)) {
+        cairn_lost_drive(p);
+    }
     if (atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         atomic_store_explicit(&p->tick, false, memory_order_relaxed);
         cairn_timers(p);
@@ -269,21 +299,28 @@ void cairn_drive(cairn_process *p)
 
 cairn_status cairn_pause(cairn_process *p, waiting *w)
 {
+    p->waits = true;
     cairn_drive(p);
+    p->waits = false;
     if (p->fatal != CAIRN_OK) {
         return p->fatal;
     }
     if (p->stopped) {
         return CAIRN_E_STOPPED;
     }
+    w->passes++;
     w->rounds++;
+    if (p->stir != w->stir && w->rounds > p->spin_rounds) {
+        w->rounds = p->spin_rounds; /* something moves: more may follow at once, but it is no reason to spin again */
+    }
+    w->stir = p->stir;
     if (w->rounds < p->spin_rounds) {
         return CAIRN_OK;
     }
     if (w->since <= 0.0) {
         w->since = cairn_now();
         w->deadline = w->since + p->deadline;
-    } else if ((w->rounds & 15) == 0 && cairn_now() > w->deadline) {
+    } else if ((w->passes & 15) == 0 && cairn_now() > w->deadline) {
         return CAIRN_E_TIMEOUT;
     }
     if (w->rounds < p->spin_rounds + YIELD_ROUNDS) {
@@ -304,13 +341,14 @@ static void *service_main(void *argument)
 
     while (!atomic_load(&p->service_stop)) {
         struct pollfd wake = {.fd = p->wake_fd, .events = POLLIN};
+        bool woken = poll(&wake, 1, p->active ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0;
         uint64_t count;
 
-        if (poll(&wake, 1, p->active ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0) {
+        if (woken) {
             (void)!read(p->wake_fd, &count, sizeof count);
         }
-        /* A job that has driven since the last round does without help. */
-        if (atomic_exchange_explicit(&p->tick, true, memory_order_relaxed) && service_enter(p)) {
+        /* A job that has driven since the last round does without help, unless somebody asked for it. */
+        if ((atomic_exchange_explicit(&p->tick, true, memory_order_relaxed) || woken) && service_enter(p)) {
             if (p->fatal == CAIRN_OK) {
                 cairn_drive(p);
             }
@@ -355,6 +393,14 @@ void cairn_service_end(cairn_process *p)
     atomic_store(&p->service_stop, true);
     (void)!write(p->wake_fd, &one, sizeof one);
     pthread_join(p->service, NULL);
-    close(p->wake_fd);
     p->service_started = false;
+}
+
+/* Once no thread is left that wakes the service: the number of a closed file may be that of a segment of the log. */
+void cairn_service_close(cairn_process *p)
+{
+    if (p->wake_fd >= 0) {
+        close(p->wake_fd);
+        p->wake_fd = -1;
+    }
 }

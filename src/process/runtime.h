@@ -8,7 +8,10 @@
  *
  * The way of a message in: link frame -> dispatch (incarnation, sequence) -> snapshot core (hold? in the cut?) ->
  * channel's box -> consume (clock) -> job. Out: clock -> envelope -> link. The short cuts in transmit.c skip empty
- * stations, never the order. */
+ * stations, never the order.
+ *
+ * Losing a process (lost.c): it is decided elsewhere (cairn_lose), carried out at the end of the same cairn_drive, when
+ * no frame is open and the core is not being stepped. */
 #ifndef CAIRN_PROCESS_RUNTIME_H
 #define CAIRN_PROCESS_RUNTIME_H
 
@@ -109,10 +112,12 @@ typedef struct part_report {
 
 typedef enum task_kind {
     TASK_PART,
-    TASK_COMMIT,
+    TASK_PROPOSE, /* the commit record, under its temporary name */
+    TASK_CONFIRM, /* its seal was chosen: it gets its name       */
     TASK_PRUNE,
     TASK_REMOVE, /* this process's part of an abandoned attempt: it would only take up room */
-    TASK_PREPARE
+    TASK_PREPARE,
+    TASK_IMAGE /* of the coordination service's state */
 } task_kind;
 
 typedef struct task {
@@ -124,6 +129,9 @@ typedef struct task {
     cairn_commit commit; /* with own arrays */
     cairn_part_seal seal;
     double cpu;
+    uint64_t *removed; /* TASK_PRUNE: the snapshots that went, malloc'ed */
+    size_t removed_count;
+    struct cairn_image *image; /* TASK_IMAGE */
     cairn_status status;
     cairn_error error;
 } task;
@@ -145,7 +153,21 @@ enum control {
     CONTROL_SNAPSHOT_WISH, /* to the coordinator: SIGUSR1 came here                    */
     CONTROL_STOP_WISH,     /* to the coordinator: a stop was asked for                      */
     CONTROL_STOP,          /* from the coordinator: the last snapshot is committed, leave   */
-    CONTROL_LEAVING        /* this process is in cairn_finalize with nothing left to do     */
+    CONTROL_LEAVING,       /* this process is in cairn_finalize with nothing left to do     */
+    CONTROL_UNSERVED,      /* the sender has left the coordination service                  */
+    CONTROL_UNDECIDED,     /* from the coordinator: whether the open attempt counts will be known after a restart */
+    CONTROL_READY,         /* this process has its state back, and is never silent any more   */
+    CONTROL_END,           /* sequence: exit status. Somebody ends the whole job           */
+    CONTROL_ALL_LEFT,      /* all processes, but for the lost ones, have said LEAVING here  */
+    CONTROL_LOST           /* the last word to a process that was declared lost              */
+};
+
+/* What this process knows of another one's death. */
+enum lost {
+    LOST_NOT,
+    LOST_DECIDED,
+    LOST_GONE, /* nothing comes from it or goes to it any more */
+    LOST_TOLD  /* and the job's handler was told               */
 };
 
 typedef struct kill_order {
@@ -162,7 +184,8 @@ struct cairn_process {
     bool active; /* the snapshot core has something under way: !cl_idle */
     bool can_snapshot;
     bool at_safepoint;
-    bool stopped; /* the last snapshot is committed: every call says CAIRN_E_STOPPED */
+    bool undecided; /* whether the open attempt counts will be known after a restart only: no more snapshots */
+    bool stopped;   /* the last snapshot is committed: every call says CAIRN_E_STOPPED */
 
     cairn_link *link;
     uint32_t self, count, incarnation;
@@ -176,6 +199,8 @@ struct cairn_process {
     node *free_nodes;
     node **incoming; /* nodes whose payload is still on its way, each with a reference */
     size_t incoming_count, incoming_capacity;
+    bool waits;       /* the job waits, or computes without needing this thread: a short write may be done here */
+    uint64_t stir;    /* frames taken in and writes that came back: a wait is short again after each */
     uint64_t dropped; /* messages of older incarnations */
     uint64_t activity;
     uint64_t last_step;
@@ -184,11 +209,15 @@ struct cairn_process {
     cairn_status fatal; /* found while driving; every later call returns it */
     cairn_error error;
 
+    struct consensus *consensus; /* consensus.c; NULL without DIR */
+
     cl *core;
     cairn_region *regions;
     cut *cut;
     cut *free_cuts;
     writer writer;
+    uint64_t *chosen; /* coordinator: the snapshots that the log has chosen, as of the launch */
+    size_t chosen_count;
     part_report *reports; /* coordinator: [count] of attempt reports_of */
     uint64_t *report_vectors;
     char dir[3072];
@@ -223,8 +252,26 @@ struct cairn_process {
     int wake_fd;
     atomic_bool service_stop;
     bool finishing;
-    uint32_t leaving; /* processes that said CONTROL_LEAVING */
-    bool own_record;  /* plain mpirun: this process 0 keeps DIR/run.json */
+    bool *left;      /* [count] has said CONTROL_LEAVING     */
+    bool all_left;   /* somebody has seen all of them leave  */
+    bool own_record; /* plain mpirun: this process 0 keeps DIR/run.json */
+
+    /* lost.c */
+    bool survive;
+    bool losing;          /* decided, not carried out yet: lost[] has LOST_DECIDED      */
+    uint8_t *lost;        /* [count] enum lost                                          */
+    uint32_t lost_count;  /* carried out                                                */
+    uint32_t lost_untold; /* of these, the handler was not told of so many              */
+    bool *ready;          /* [count] has said CONTROL_READY                             */
+    double lost_after;    /* seconds of silence                                         */
+    double lost_look;     /* when the leader looks again                                */
+    uint64_t lost_revision;
+    bool lost_asking;
+    cairn_lost on_lost;
+    void *lost_context;
+
+    struct cairn_sockets *sockets; /* socket.c; NULL: none */
+    struct cairn_coord *coords;    /* coord.c: open handles */
 };
 
 #define COORDINATOR 0
@@ -262,7 +309,9 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame);
 bool cairn_arrived(cairn_process *p, const node *n);
 
 typedef struct waiting {
-    uint32_t rounds;
+    uint32_t rounds; /* without anything moving */
+    uint32_t passes;
+    uint64_t stir;
     double deadline, since;
 } waiting;
 /* One pause of a wait: spins, then yields, then sleeps; drives. CAIRN_E_TIMEOUT at the deadline (the caller says of
@@ -271,6 +320,7 @@ cairn_status cairn_pause(cairn_process *p, waiting *w);
 
 bool cairn_service_start(cairn_process *p, cairn_error *error);
 void cairn_service_end(cairn_process *p);
+void cairn_service_close(cairn_process *p); /* after the writer and the consensus log have ended */
 
 /* --- transmit.c: nodes, queues, sending and consuming --- */
 node *cairn_node_new(cairn_process *p, const cairn_envelope *envelope, const uint64_t *vector, uint32_t from,
@@ -295,6 +345,8 @@ bool cairn_holds(const cairn_process *p, uint32_t from, uint32_t stream);
 void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *in_cut);
 void cairn_core_event(cairn_process *p, cl_event_kind kind, uint64_t step_or_attempt);
 void cairn_cut_add(cairn_process *p, node *n);
+/* Of the protected arrays. */
+size_t cairn_array_bytes(const cairn_process *p);
 void cairn_core_frame(cairn_process *p, const cairn_frame *frame);
 void cairn_shell_drive(cairn_process *p); /* results of the writer; a cut whose payloads have all come */
 /* Arrive at a safe point, stay as long as the core wants, leave. */
@@ -302,6 +354,15 @@ cairn_status cairn_pass_safepoint(cairn_process *p, uint64_t step);
 void cairn_arrive(cairn_process *p, uint64_t step);
 void cairn_depart(cairn_process *p);
 void cairn_shell_free(cairn_process *p);
+
+/* --- commit.c: a snapshot counts when the log says so --- */
+void cairn_commit_proposed(cairn_process *p, task *t);
+void cairn_commit_confirmed(cairn_process *p, task *t);
+void cairn_commit_pruned(cairn_process *p, task *t);
+/* Process 0, before a snapshot is chosen to restart from: records and log are made to say the same. */
+cairn_status cairn_commit_reconcile(cairn_process *p, cairn_error *error);
+/* The log has chosen it (known after reconcile). */
+bool cairn_commit_chosen(const cairn_process *p, uint64_t number);
 
 /* --- writer.c --- */
 cairn_status cairn_writer_start(cairn_process *p);
@@ -325,6 +386,33 @@ void cairn_timers_end(cairn_process *p);
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);
 void cairn_kill_ordered(cairn_process *p, uint64_t index);
 void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number);
+
+/* --- lost.c --- */
+/* It is decided, and every process learns it: `who` is lost. When it is this process: ends it at once, with exit status
+ * 75. Carried out by the cairn_drive that is under way, or by the next one. Inside. */
+void cairn_lose(cairn_process *p, uint32_t who);
+/* May it be declared lost? Not one that is lost already, has left in order, or may be reading its state back. */
+bool cairn_may_lose(const cairn_process *p, uint32_t who);
+void cairn_lost_drive(cairn_process *p);
+/* From now on this process may be declared lost when it is silent. */
+void cairn_say_ready(cairn_process *p);
+/* Process 0, or who takes its place: the lowest that is not lost. */
+uint32_t cairn_coordinator(const cairn_process *p);
+/* Nothing will come from this one (CAIRN_ANY: from anybody) in this stream; a collective needs everybody. */
+bool cairn_is_gone(const cairn_process *p, uint32_t from, uint32_t stream);
+/* Leave the call with CAIRN_E_PEER: "what: process 2 is lost". */
+cairn_status cairn_say_gone(cairn_process *p, uint32_t peer, const char *what);
+/* End the whole job with this exit status: by MPI_Abort, and in survive mode, where mpirun lets the others live on, by
+ * telling them. */
+void cairn_end_all(cairn_process *p, int code) __attribute__((noreturn));
+void cairn_ended(cairn_process *p, uint64_t code) __attribute__((noreturn)); /* this process was told */
+/* Tell the job's handler, at a safe point. Inside; comes back inside. */
+cairn_status cairn_tell_lost(cairn_process *p);
+
+/* --- detect.c --- */
+double cairn_lost_after(void);
+/* Survive mode, as often as anything is driven: propose who is lost, read who is. */
+void cairn_detect(cairn_process *p);
 
 /* --- restore.c --- */
 /* DIR, the run's id, the numbers used so far: process 0 finds out and tells all. Collective, in cairn_init. */

@@ -22,6 +22,13 @@ cairn_status cairn_safepoint(cairn_process *p, uint64_t step)
     if (p->active || atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         cairn_drive(p);
     }
+    if (__builtin_expect(p->lost_untold > 0, 0)) {
+        status = cairn_tell_lost(p);
+        if (status != CAIRN_OK) {
+            cairn_exit_call(p);
+            return status;
+        }
+    }
     if (p->active && !p->stopped) {
         status = cairn_pass_safepoint(p, step);
     } else {
@@ -98,6 +105,14 @@ static cairn_status serve_round(cairn_process *p, const cairn_handlers *h, void 
     if (p->active || !cairn_has_message(p) || atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         cairn_drive(p);
         serve_safepoint(p);
+    }
+    if (p->lost_untold > 0) {
+        *idle = false;
+        status = serve_depart(p);
+        status = status == CAIRN_OK ? cairn_tell_lost(p) : status;
+        if (status != CAIRN_OK) {
+            return status;
+        }
     }
     if (*idle && !cairn_has_message(p)) {
         status = cairn_pause(p, w);

@@ -1,6 +1,6 @@
 /* The snapshot core's shell: carries out what the pure core says. Recording copies aside; the writer thread makes
  * durable. */
-#include "process/runtime.h"
+#include "process/consensus.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,7 +113,7 @@ cairn_status cairn_sink_write(cairn_sink *sink, const void *data, size_t bytes)
     return CAIRN_OK;
 }
 
-static size_t array_bytes(const cairn_process *p)
+size_t cairn_array_bytes(const cairn_process *p)
 {
     size_t bytes = 0;
 
@@ -127,7 +127,7 @@ static size_t array_bytes(const cairn_process *p)
 
 static bool record_states(cairn_process *p, cut *c)
 {
-    size_t needed = array_bytes(p);
+    size_t needed = cairn_array_bytes(p);
     char *at;
 
     if (needed > c->arena_bytes) {
@@ -310,7 +310,7 @@ static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
     if (vector != NULL) {
         memcpy(vector, p->report_vectors, (size_t)p->count * p->count * sizeof *vector);
     }
-    t->kind = TASK_COMMIT;
+    t->kind = TASK_PROPOSE;
     t->attempt = attempt;
     (void)snprintf(t->commit.job, sizeof t->commit.job, "%s", p->job);
     (void)snprintf(t->commit.run, sizeof t->commit.run, "%s", p->run);
@@ -335,7 +335,9 @@ static void note_end(cairn_process *p, const cl_output *out)
             p->stats.failed++;
         }
         cairn_snapshot_ended(p, false, out->ended_reason == CL_REASON_FAILED, out->ended);
-        cairn_writer_ask(p, TASK_REMOVE, out->ended);
+        if (out->ended_reason != CL_REASON_LOST) {
+            cairn_writer_ask(p, TASK_REMOVE, out->ended);
+        }
     }
     if (out->committed) {
         p->stats.attempts++;
@@ -497,27 +499,6 @@ static void part_done(cairn_process *p, task *t)
     cairn_core_event(p, CL_PART_DURABLE, t->attempt);
 }
 
-static void commit_done(cairn_process *p, task *t)
-{
-    if (t->status == CAIRN_OK) {
-        double cost = 0.0;
-
-        for (uint32_t i = 0; i < p->count; i++) {
-            double own = p->reports[i].blocked + p->reports[i].writer_cpu;
-
-            cost = own > cost ? own : cost;
-        }
-        p->cost = cost;
-        cairn_core_event(p, CL_COMMIT_DURABLE, t->attempt);
-    } else {
-        fprintf(stderr, "cairn: snapshot %llu not committed: %s\n", (unsigned long long)t->attempt, t->error.text);
-        cairn_core_event(p, CL_FAILED, t->attempt);
-    }
-    free((void *)(uintptr_t)t->commit.parts);
-    free((void *)(uintptr_t)t->commit.lamport);
-    free((void *)(uintptr_t)t->commit.vector);
-}
-
 static void prepare_done(cairn_process *p, task *t)
 {
     if (t->cut != NULL) {
@@ -539,12 +520,16 @@ void cairn_shell_drive(cairn_process *p)
 
         if (t->kind == TASK_PART) {
             part_done(p, t);
-        } else if (t->kind == TASK_COMMIT) {
-            commit_done(p, t);
+        } else if (t->kind == TASK_PROPOSE) {
+            cairn_commit_proposed(p, t);
+        } else if (t->kind == TASK_CONFIRM) {
+            cairn_commit_confirmed(p, t);
         } else if (t->kind == TASK_PREPARE) {
             prepare_done(p, t);
-        } else if (t->kind == TASK_PRUNE && t->status != CAIRN_OK) {
-            fprintf(stderr, "cairn: old snapshots not removed: %s\n", t->error.text);
+        } else if (t->kind == TASK_IMAGE) {
+            cairn_consensus_imaged(p, t);
+        } else if (t->kind == TASK_PRUNE) {
+            cairn_commit_pruned(p, t);
         }
         free(t);
         t = next;

@@ -241,17 +241,21 @@ static void signals(cairn_process *p)
     }
     if (stop_signal != 0) {
         stop_signal = 0;
-        if (p->self == COORDINATOR) {
-            p->stop_wished = true;
-        } else {
-            cairn_send_control(p, COORDINATOR, CONTROL_STOP_WISH, 0);
+        p->stop_wished = true; /* remembered here too: the coordinator may be about to be lost */
+        if (p->self != cairn_coordinator(p)) {
+            cairn_send_control(p, cairn_coordinator(p), CONTROL_STOP_WISH, 0);
         }
     }
 }
 
 static void coordinate(cairn_process *p, double now)
 {
-    if (!p->can_snapshot || p->finishing || p->stopped || now < p->not_before) {
+    if (p->lost_count > 0 && p->stop_wished && !p->stopped && !p->finishing) {
+        /* No last snapshot can be taken any more. */
+        cairn_send_control(p, CL_ALL, CONTROL_STOP, 0);
+        p->stopped = true;
+    }
+    if (!p->can_snapshot || p->finishing || p->stopped || p->undecided || now < p->not_before) {
         return;
     }
     if (p->stop_wished && !p->stop_begun) {
@@ -275,7 +279,7 @@ void cairn_timers(cairn_process *p)
             kill_self(p, &p->kills[i]);
         }
     }
-    if (p->self == COORDINATOR) {
+    if (p->self == cairn_coordinator(p)) {
         coordinate(p, now);
     }
     if (now >= p->beat_at) {

@@ -110,6 +110,9 @@ cairn_status cairn_begin_send(cairn_process *p, uint32_t stream, uint32_t to, ui
     cairn_envelope e;
     cairn_status status;
 
+    if (__builtin_expect(p->lost_count > 0, 0) && cairn_is_gone(p, to, stream)) {
+        return CAIRN_E_PEER;
+    }
     fill_envelope(p, &e, stream, to, tag, bytes);
     if (to == p->self) {
         /* Sent and arrived in one event, between two safe points: no marker can lie in between. */
@@ -165,6 +168,9 @@ static cairn_status wait_transfer(cairn_process *p, cairn_transfer *transfer, ui
             return cairn_say(p, status, "send of %zu bytes to process %u: not taken within %.3g s", bytes, to,
                              p->deadline);
         }
+        if (p->lost[to] >= LOST_GONE) {
+            return cairn_say_gone(p, to, "cairn_send"); /* the transfer is left to MPI */
+        }
         if (status == CAIRN_E_STOPPED) {
             continue; /* the receiver's runtime takes it while it winds down */
         }
@@ -187,6 +193,9 @@ cairn_status cairn_send_stream(cairn_process *p, uint32_t stream, uint32_t to, u
         return status;
     }
     status = cairn_begin_send(p, stream, to, tag, data, bytes, &transfer);
+    if (status == CAIRN_E_PEER) {
+        return cairn_say_gone(p, to, stream == 0 ? "cairn_send" : "a collective");
+    }
     if (status != CAIRN_OK) {
         return cairn_say(p, status, "send of %zu bytes to process %u", bytes, to);
     }
@@ -449,6 +458,10 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
             }
             break;
         }
+        if (__builtin_expect(p->lost_count > 0, 0) && cairn_is_gone(p, from, stream)) {
+            p->wish.open = false;
+            return cairn_say_gone(p, from, what);
+        }
         /* In the first rounds of a wait for one channel only that is polled; the rest every now and then. */
         if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 15) != 0 && !p->active) {
             continue;
@@ -484,6 +497,9 @@ cairn_status cairn_try_recv(cairn_process *p, uint32_t from, void *data, size_t 
         cairn_drive(p);
         n = first_message(p, 0, from);
     }
+    if (n == NULL && p->fatal == CAIRN_OK && cairn_is_gone(p, from, 0)) {
+        return cairn_say_gone(p, from, "cairn_try_recv");
+    }
     if (n == NULL) {
         cairn_exit_call(p);
         return p->fatal != CAIRN_OK ? p->fatal : CAIRN_E_AGAIN;
@@ -512,6 +528,9 @@ static cairn_status probe(cairn_process *p, uint32_t from, cairn_message *messag
         n = first_message(p, 0, from);
         if (n == NULL && status != CAIRN_OK) {
             return cairn_complain(p, status, from, what);
+        }
+        if (n == NULL && cairn_is_gone(p, from, 0)) {
+            return cairn_say_gone(p, from, what);
         }
         if (n == NULL && !wait) {
             cairn_exit_call(p);

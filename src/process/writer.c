@@ -1,5 +1,5 @@
 /* The writer thread: makes parts, commit records and removals durable, one after the other. It never touches MPI. */
-#include "process/runtime.h"
+#include "process/consensus.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -103,17 +103,24 @@ static void perform(const cairn_process *p, task *t)
     case TASK_PART:
         write_part(p, t);
         break;
-    case TASK_COMMIT:
-        t->status = cairn_store_commit(p->dir, &t->commit, &t->error);
+    case TASK_PROPOSE:
+        t->status = cairn_store_propose(p->dir, &t->commit, &t->seal, &t->error);
+        break;
+    case TASK_CONFIRM:
+        t->status = cairn_store_confirm(p->dir, t->attempt, &t->seal, &t->error);
         break;
     case TASK_PRUNE:
-        t->status = cairn_store_prune(p->dir, p->run, p->keep, CAIRN_DEPTH_SEALS, NULL, NULL, &t->error);
+        t->status =
+            cairn_store_prune(p->dir, p->run, p->keep, CAIRN_DEPTH_SEALS, &t->removed, &t->removed_count, &t->error);
         break;
     case TASK_REMOVE:
         remove_part(p, t);
         break;
     case TASK_PREPARE:
         prepare(t);
+        break;
+    case TASK_IMAGE:
+        cairn_consensus_write_image(p, t);
         break;
     }
     t->cpu = thread_cpu() - begin;

@@ -1,0 +1,59 @@
+/* The runtime's member of the coordination service: a replica (coord/replica.h) driven over MPI frames, with a log
+ * thread. In every job that has a DIR; the acceptors' logs are in DIR/consensus/acceptor-NNNNNN.
+ *
+ * All functions: by whoever is in (cairn_enter), unless said otherwise. */
+#ifndef CAIRN_PROCESS_CONSENSUS_H
+#define CAIRN_PROCESS_CONSENSUS_H
+
+#include "coord/replica.h"
+#include "process/runtime.h"
+
+/* Join the service: in cairn_init, collective, after DIR is known. Returns when this process knows of a leader and has
+ * applied what was chosen before. */
+cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error);
+void cairn_consensus_end(cairn_process *p);
+/* Timers, results of the log thread, requests of the socket. Called by cairn_drive. */
+void cairn_consensus_drive(cairn_process *p);
+void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame);
+
+/* Ask the service; the answer comes while driving, never from within this call, and exactly once unless forgotten.
+ * *tag names the question. WATCH is answered here too, from what this process has applied (at once when there are
+ * changes, else with none). */
+typedef void (*cairn_asked)(void *context, const cairn_response *response);
+cairn_status cairn_consensus_ask(cairn_process *p, const cairn_question *request, cairn_asked asked, void *context,
+                                 uint64_t *tag);
+/* The same with a request that is encoded already (and was checked by cairn_request_decode). */
+cairn_status cairn_consensus_ask_bytes(cairn_process *p, const void *request, size_t bytes, cairn_asked asked,
+                                       void *context, uint64_t *tag);
+void cairn_consensus_forget(cairn_process *p, uint64_t tag);
+
+/* This process leads now: it coordinates snapshots and decides who is lost. */
+bool cairn_consensus_leads(const cairn_process *p);
+/* Read from what this process has applied, as cairn_state_read; for what is under its own control alone. */
+cairn_status cairn_consensus_peek(cairn_process *p, const cairn_question *request, cairn_response *response);
+/* Process `from` has left the service, its disk having failed. Without a majority of acceptors it has ended: every
+ * question is answered with CAIRN_E_FULL. */
+void cairn_consensus_unserved(cairn_process *p, uint32_t from);
+/* The revision of what this process has applied: when it rises, a watch may have something. */
+uint64_t cairn_consensus_revision(const cairn_process *p);
+/* Seconds since the leader last heard of this process, or since it leads; only asked of the leader. */
+double cairn_consensus_silent(const cairn_process *p, uint32_t process);
+
+void cairn_consensus_stats(const cairn_process *p, cairn_replica_stats *out);
+
+/* TASK_IMAGE: in the writer's thread, and afterwards. */
+void cairn_consensus_write_image(const cairn_process *p, task *t);
+void cairn_consensus_imaged(cairn_process *p, task *t);
+
+/* socket.c: DIR/coord-NNNNNN.sock of each process, for `cairn kv` (coord/socket.h). A thread of its own speaks with the
+ * clients; requests and answers go through two queues. A socket that cannot be made
+ * is said on stderr, and the job goes on without. start: after cairn_service_start. end: before cairn_service_close
+ * (which closes wake_fd) and before the replica is closed. */
+cairn_status cairn_socket_start(cairn_process *p, cairn_error *error);
+void cairn_socket_end(cairn_process *p);
+void cairn_socket_drive(cairn_process *p); /* by whoever is in: takes requests from the queue and asks them */
+
+/* coord.c: keeps the sessions of open handles alive. By whoever is in, as often as anything is driven. */
+void cairn_coord_drive(cairn_process *p);
+
+#endif
