@@ -202,17 +202,18 @@ static cairn_status prepare(scan *s)
     return status;
 }
 
-static int finish(scan *s, const cairn_restored *restored)
+static int finish(scan *s)
 {
     cairn_error error = {CAIRN_OK, ""};
 
-    if (s->id == 0 && s->exit_code == CAIRN_EXIT_OK) {
+    scan_survive_end(s);
+    if (s->id == 0 && s->exit_code == CAIRN_EXIT_OK && !s->survive.on) {
         cairn_status status = scan_print_answer(s, &error);
         if (status != CAIRN_OK) {
             fprintf(stderr, "scan: %s\n", error.text);
             s->exit_code = scan_exit_code(status);
         } else {
-            scan_print_summary(s, restored);
+            scan_print_summary(s);
         }
         (void)fflush(stderr);
     }
@@ -234,6 +235,8 @@ static int run(scan *s)
     if (status != CAIRN_OK) {
         return cairn_leave(s->process, status, NULL);
     }
+    s->restarted = restored.restored;
+    s->survive.on = cairn_survives(s->process);
     status = make_plan(s, &error);
     if (status == CAIRN_E_INVALID) {
         return leave_together(s, &error, s->exit_code);
@@ -250,12 +253,15 @@ static int run(scan *s)
         status = scan_lead_ready(s);
     }
     if (status == CAIRN_OK) {
-        status = cairn_serve(s->process, &scan_handlers, s);
+        status = s->survive.on ? scan_survive_begin(s) : CAIRN_OK;
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_serve(s->process, s->survive.on ? &scan_survive_handlers : &scan_handlers, s);
     }
     if (status != CAIRN_OK) {
         return cairn_leave(s->process, status, error.text[0] != '\0' ? error.text : NULL);
     }
-    return finish(s, &restored);
+    return finish(s);
 }
 
 static void clean_up(scan *s)
@@ -270,6 +276,7 @@ static void clean_up(scan *s)
     free(s->lead.careful);
     free(s->reads);
     scan_forget_blobs(s);
+    scan_survive_free(s);
 }
 
 int main(int argc, char **argv)

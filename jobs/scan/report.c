@@ -90,7 +90,7 @@ static void print_note(const scan *s, const cairn_note *note, const char *what)
     fputs("\n", stderr);
 }
 
-void scan_print_summary(scan *s, const cairn_restored *restored)
+void scan_print_summary(scan *s)
 {
     const cairn_groups *total = &s->lead.total;
     char what[700], bytes[40];
@@ -109,8 +109,12 @@ void scan_print_summary(scan *s, const cairn_restored *restored)
     fprintf(stderr, "scan: %llu rows, %s, %u file%s, %u blocks, %u process%s, %.2f s", (unsigned long long)total->rows,
             bytes, s->plan.file_count, s->plan.file_count == 1 ? "" : "s", s->plan.block_count, s->count,
             s->count == 1 ? "" : "es", scan_now() - s->began);
-    if (restored->restored) {
+    if (s->restarted) {
         fputs(" since the restart", stderr);
+    }
+    if (s->survive.lost > 0) {
+        fprintf(stderr, "; %u process%s lost, and read by the others", s->survive.lost,
+                s->survive.lost == 1 ? " was" : "es were");
     }
     if (missing > 0) {
         fprintf(stderr, "; %llu missing values", (unsigned long long)missing);

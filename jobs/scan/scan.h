@@ -6,7 +6,10 @@
 
 #include "dataset/answer.h"
 #include "dataset/division.h"
+#include "dataset/ledger.h"
 #include "dataset/reader.h"
+
+#include <cairn/coord.h>
 
 #define SCAN_LEASES    2 /* blocks in hand: one being read, one to go on with */
 #define SCAN_NO_FILE   UINT32_MAX
@@ -49,6 +52,37 @@ typedef struct scan_lead {
     double told;         /* when the last progress line was written */
 } scan_lead;
 
+/* Survive mode: what one process has handed to the collector. */
+typedef struct scan_part {
+    cairn_groups groups;
+    scan_read *reads; /* [count]; NULL: there is none */
+    uint32_t count;
+    uint64_t bytes_read;
+} scan_part;
+
+typedef struct scan_survive {
+    bool on;
+    cairn_coord *coord;
+    cairn_watch *watch;
+    cairn_ledger ledger;
+    uint32_t first_generation;
+    uint64_t generation_at; /* revision of the key; 0: there is none                */
+    uint32_t partition, at; /* being read, and its next block; or CAIRN_NOBODY      */
+    uint32_t finished;      /* read, and the service does not know yet              */
+    size_t begun;           /* of reads: restored blocks to go on with              */
+    uint32_t scan_block;    /* a careful file: at its start the state is scan_state */
+    cairn_csv_state scan_state;
+    bool part_sent;
+    uint64_t bytes_done;
+    int error_code;
+    char error[SCAN_ERROR_MAX];
+    uint32_t lost;
+    /* the collector's */
+    cairn_cover cover;
+    scan_part *parts;   /* [count] */
+    uint64_t *progress; /* [count] */
+} scan_survive;
+
 /* The blobs that cairn_restore handed over, until the plan is known. */
 typedef struct scan_blob {
     void *data;
@@ -79,6 +113,8 @@ typedef struct scan {
     scan_lead lead;
     scan_blob *blobs;
     size_t blob_count;
+    bool restarted;
+    scan_survive survive;
     int exit_code; /* as process 0 said at the end */
 } scan;
 
@@ -86,6 +122,10 @@ double scan_now(void);
 int scan_exit_code(cairn_status status);
 
 /* work.c */
+/* Read on in lease[0]. */
+CAIRN_MUST_CHECK cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error);
+/* --read-rate: true when what was read is paid for. Sleeps shortly when not, since there is no event to wait for. */
+bool scan_may_read(scan *s);
 extern const cairn_handlers scan_handlers;
 CAIRN_MUST_CHECK cairn_status scan_note_read(scan *s, scan_read read);
 /* Throw away what this process has read. */
@@ -94,6 +134,13 @@ CAIRN_MUST_CHECK cairn_status scan_forget(scan *s, uint32_t generation);
  * scan_lead_begin. */
 CAIRN_MUST_CHECK cairn_status scan_lead_begin(scan *s);
 CAIRN_MUST_CHECK cairn_status scan_lead_ready(scan *s);
+
+/* survive.c: instead of scan_handlers when cairn_survives */
+extern const cairn_handlers scan_survive_handlers;
+/* Collective, after prepare and resume. When this launch cannot survive, survive.on is false afterwards. */
+CAIRN_MUST_CHECK cairn_status scan_survive_begin(scan *s);
+void scan_survive_end(scan *s); /* before cairn_finalize */
+void scan_survive_free(scan *s);
 
 /* state.c */
 cairn_status scan_save(void *context, cairn_sink *sink);
@@ -105,7 +152,7 @@ void scan_forget_blobs(scan *s);
 
 /* report.c; process 0 */
 CAIRN_MUST_CHECK cairn_status scan_print_answer(scan *s, cairn_error *error);
-void scan_print_summary(scan *s, const cairn_restored *restored);
+void scan_print_summary(scan *s);
 void scan_print_progress(scan *s);
 
 #endif

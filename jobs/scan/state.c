@@ -1,10 +1,11 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 1 ("CSC1"): fingerprint of plan and query; generation, flags, leases, what was read of
- * which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
+ * One blob a process, format 2 ("CSC2"): fingerprint of plan and query; the mode; generation, flags, leases, what was
+ * read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
- * On the same number of processes the blob is the state, and the messages in flight fit it. On another number each
+ * On the same number of processes the blob is the state, and the messages in flight fit it. On another number, and in
+ * survive mode (survive.c), each
  * process merges the blobs that it is given, and process 0 learns what was read of each block: the done entry, or the
  * largest cursor in an entry or lease. Everything else is open. The blobs hold each row's contribution in exactly one
  * place, so nothing counts twice:
@@ -15,12 +16,12 @@
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x31435343 }; /* "CSC1" */
+enum { MAGIC = 0x32435343 }; /* "CSC2" */
 
 /* A blob, taken apart. */
 typedef struct past {
     uint32_t generation, leases;
-    bool asked, wrong, has_lead;
+    bool asked, wrong, has_lead, survive;
     cairn_lease lease[SCAN_LEASES];
     scan_read *reads;
     size_t read_count;
@@ -95,6 +96,7 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     cairn_pack_u64(&pack, digest.high);
     cairn_pack_u64(&pack, digest.low);
     cairn_pack_u8(&pack, s->id == 0);
+    cairn_pack_u8(&pack, s->survive.on);
     cairn_pack_u32(&pack, s->generation);
     cairn_pack_u8(&pack, s->asked);
     cairn_pack_u8(&pack, s->wrong);
@@ -170,6 +172,7 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     }
     (void)cairn_unpack_bytes(&unpack, 16);
     p->has_lead = cairn_unpack_u8(&unpack) != 0;
+    p->survive = cairn_unpack_u8(&unpack) != 0;
     p->generation = cairn_unpack_u32(&unpack);
     p->asked = cairn_unpack_u8(&unpack) != 0;
     p->wrong = cairn_unpack_u8(&unpack) != 0;
@@ -476,10 +479,23 @@ static cairn_status resume_redivided(scan *s, uint32_t old_count)
     return status;
 }
 
+/* Then it is not process 0 that knows who reads what, and what is in flight does not matter. */
+static bool was_survive(const scan *s)
+{
+    past p;
+    bool survive = s->blob_count == 1 && take_apart(s, &s->blobs[0], &p) == CAIRN_OK && p.survive;
+
+    if (s->blob_count == 1) {
+        free_past(&p);
+    }
+    return survive;
+}
+
 cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *error)
 {
     uint64_t checked = CAIRN_OK;
     past p;
+    bool same;
 
     if (s->id == 0) {
         checked = (uint64_t)check_input(s, error);
@@ -488,7 +504,8 @@ cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *e
     if (status != CAIRN_OK || checked != CAIRN_OK) {
         return status != CAIRN_OK ? status : (cairn_status)checked;
     }
-    if (restored->old_count != s->count) {
+    same = restored->old_count == s->count && !s->survive.on && !was_survive(s);
+    if (!same) {
         status = resume_redivided(s, restored->old_count);
     } else if (s->blob_count != 1) {
         status = CAIRN_E_CORRUPT;

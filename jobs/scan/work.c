@@ -369,8 +369,7 @@ static cairn_status lease_done(scan *s)
     return status == CAIRN_OK ? send_numbers(s, 0, TAG_DONE, s->generation, lease.block, lease.rows) : status;
 }
 
-/* --read-rate: true when what was read is paid for. Sleeps shortly when not, since there is no event to wait for. */
-static bool may_read(scan *s)
+bool scan_may_read(scan *s)
 {
     double ahead = s->debt_from - scan_now();
 
@@ -393,20 +392,27 @@ static size_t chunk_bytes(const scan *s)
     return slow < 1024 ? 1024 : (size_t)slow;
 }
 
+cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error)
+{
+    uint64_t before = cairn_reader_bytes(s->reader);
+    cairn_status status = cairn_reader_step(s->reader, &s->lease[0], &s->groups, chunk_bytes(s), outcome, error);
+
+    if (status == CAIRN_OK && s->options.read_rate > 0) {
+        double now = scan_now();
+        double cost = (double)(cairn_reader_bytes(s->reader) - before) / (double)s->options.read_rate;
+        s->debt_from = (s->debt_from > now ? s->debt_from : now) + cost;
+    }
+    return status;
+}
+
 static cairn_status read_chunk(scan *s)
 {
     cairn_outcome outcome = CAIRN_READ_MORE;
     cairn_error error = {CAIRN_OK, ""};
-    uint64_t before = cairn_reader_bytes(s->reader);
-    cairn_status status = cairn_reader_step(s->reader, &s->lease[0], &s->groups, chunk_bytes(s), &outcome, &error);
+    cairn_status status = scan_read_chunk(s, &outcome, &error);
 
     if (status != CAIRN_OK) {
         return tell_error(s, status, &error);
-    }
-    if (s->options.read_rate > 0) {
-        double now = scan_now();
-        double cost = (double)(cairn_reader_bytes(s->reader) - before) / (double)s->options.read_rate;
-        s->debt_from = (s->debt_from > now ? s->debt_from : now) + cost;
     }
     if (outcome == CAIRN_READ_WRONG) {
         s->wrong = true;
@@ -449,7 +455,7 @@ static cairn_next on_idle(cairn_process *process, void *context, cairn_status *s
     }
     if (*status == CAIRN_OK && s->leases > 0 && !s->wrong && !s->failed) {
         more = true;
-        if (may_read(s)) {
+        if (scan_may_read(s)) {
             *status = read_chunk(s);
         }
     }
@@ -470,6 +476,9 @@ static cairn_next on_message(cairn_process *process, const cairn_message *messag
 
     (void)process;
     *status = CAIRN_OK;
+    if (message->tag > TAG_ERROR) {
+        return CAIRN_CONTINUE; /* of survive mode, before a restart without it */
+    }
     if (message->tag == TAG_GRANT) {
         *status = take_grant(s, &unpack);
     } else if (message->tag == TAG_PART && s->id == 0) {

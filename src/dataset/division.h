@@ -17,7 +17,7 @@
 #ifndef CAIRN_DATASET_DIVISION_H
 #define CAIRN_DATASET_DIVISION_H
 
-#include "dataset/pack.h"
+#include "base/pack.h"
 
 #include <cairn/status.h>
 

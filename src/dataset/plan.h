@@ -20,8 +20,8 @@
 #ifndef CAIRN_DATASET_PLAN_H
 #define CAIRN_DATASET_PLAN_H
 
+#include "base/pack.h"
 #include "dataset/csv.h"
-#include "dataset/pack.h"
 
 #define CAIRN_SAMPLE_BYTES    ((size_t)65536)
 #define CAIRN_BLOCK_BYTES_MIN ((uint64_t)65536)

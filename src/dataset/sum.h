@@ -11,8 +11,8 @@
 #ifndef CAIRN_DATASET_SUM_H
 #define CAIRN_DATASET_SUM_H
 
+#include "base/pack.h"
 #include "dataset/number.h"
-#include "dataset/pack.h"
 
 #include <cairn/status.h>
 

@@ -39,9 +39,13 @@
  *   I8  Only the coordinator counts parts; its own is counted in REPORTED only; it commits when all are there.
  *   I9  A process that has finished has nothing left to record; it, and who has heard of one, wishes for nothing.
  *   I10 A wish waits only for a first safe point or behind an attempt that is already recorded here.
- *   I11 1 <= lead <= LEAD_MAX; at most REPEATS_MAX repetitions; nothing later than `latest` is committed.
+ *   I11 After a loss nothing is under way and nothing is wished for.
+ *   I12 1 <= lead <= LEAD_MAX; at most REPEATS_MAX repetitions; nothing later than `latest` is committed.
  *
- * Not handled: lost or forged messages, processes that die (the incarnation ends and the runtime starts anew). */
+ * A process that is lost (CL_LOST) ends all attempts for good, on every process by itself: what is left of one that
+ * somebody has not heard of yet is not answered, and ends there when it hears of the loss too.
+ *
+ * Not handled: lost or forged messages, processes that die unnoticed (then the runtime starts anew). */
 #include "snapshot/chandy_lamport.h"
 
 #include <string.h>
@@ -84,6 +88,7 @@ struct cl {
     /* What outlives it. */
     bool wished;
     bool others_finished; /* no attempt can be recorded everywhere any more         */
+    bool lost;            /* the same, for a process is gone                        */
     bool late;            /* within one step: see record_if_due                     */
     uint32_t repeats;
     uint64_t lead;      /* how many steps ahead of the first process S is placed    */
@@ -288,7 +293,7 @@ static void abandon(cl *core, cl_output *out, cl_reason reason)
  * exists only when the one before has ended somewhere: then its end is on the way here, and is not waited for. */
 static bool meet(cl *core, cl_output *out, uint64_t attempt)
 {
-    if (attempt <= core->latest) {
+    if (attempt <= core->latest || core->lost) {
         return is_current(core, attempt);
     }
     if (core->phase != IDLE) {
@@ -313,7 +318,7 @@ static void on_abandon(cl *core, cl_output *out, const cl_message *message)
         core->others_finished = true;
         core->wished = false;
     }
-    if (message->attempt > core->latest) {
+    if (message->attempt > core->latest && !core->lost) {
         if (core->phase != IDLE) {
             end_attempt(core, out, CL_REASON_SUPERSEDED);
         }
@@ -345,7 +350,7 @@ static void begin(cl *core, cl_output *out)
 
 static void on_initiate(cl *core)
 {
-    if (core->finished || core->others_finished) {
+    if (core->finished || core->others_finished || core->lost) {
         return;
     }
     if (core->phase == IDLE || has_recorded(core)) {
@@ -523,9 +528,16 @@ static void commit_current(cl *core, cl_output *out)
     forget_attempt(core);
 }
 
+/* The record of an attempt that was given up for a loss was already being written. */
+static bool is_late_commit(const cl *core, uint64_t attempt)
+{
+    return core->lost && core->phase == IDLE && attempt == core->latest && attempt > core->committed;
+}
+
 static void on_commit_durable(cl *core, cl_output *out, uint64_t attempt)
 {
-    if (is_current(core, attempt) && core->committing) {
+    if ((is_current(core, attempt) && core->committing) ||
+        (is_late_commit(core, attempt) && core->self == core->coordinator)) {
         tell(core, out, CL_ALL, CL_MSG_COMMITTED, core->step);
         commit_current(core, out);
     }
@@ -539,7 +551,8 @@ static void on_committed(cl *core, cl_output *out, uint32_t from, const cl_messa
     }
     if (is_current(core, message->attempt) && core->phase == REPORTED) {
         commit_current(core, out);
-    } else if (message->attempt < core->latest && message->attempt > core->committed) {
+    } else if ((message->attempt < core->latest && message->attempt > core->committed) ||
+               is_late_commit(core, message->attempt)) {
         core->committed = message->attempt;
         out->committed = true;
         out->attempt = message->attempt;
@@ -598,6 +611,16 @@ static void on_finished(cl *core, cl_output *out)
     core->at = false;
     if (core->phase != IDLE && !has_recorded(core)) {
         abandon(core, out, CL_REASON_FINISHED);
+    }
+}
+
+static void on_lost(cl *core, cl_output *out)
+{
+    core->lost = true;
+    core->wished = false;
+    core->initiator = false;
+    if (core->phase != IDLE) {
+        end_attempt(core, out, CL_REASON_LOST);
     }
 }
 
@@ -678,6 +701,9 @@ void cl_step(cl *core, const cl_event *event, cl_output *out)
         break;
     case CL_FINISHED:
         on_finished(core, out);
+        break;
+    case CL_LOST:
+        on_lost(core, out);
         break;
     }
     if (event->kind == CL_DATA) {
@@ -821,9 +847,11 @@ bool cl_check(const cl *core, const char **broken)
         fault = "I9: something is to be recorded or wished for after the end of a job";
     } else if (core->wished && core->seen && !has_recorded(core)) {
         fault = "I10: a wish is left lying";
+    } else if (core->lost && (core->phase != IDLE || core->wished)) {
+        fault = "I11: something is under way or wished for after a loss";
     } else if (core->lead < 1 || core->lead > LEAD_MAX || core->repeats > REPEATS_MAX ||
                core->committed > core->latest) {
-        fault = "I11: a counter is out of its bounds";
+        fault = "I12: a counter is out of its bounds";
     }
     if (broken != NULL) {
         *broken = fault;

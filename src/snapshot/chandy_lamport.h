@@ -46,6 +46,7 @@ typedef enum cl_reason {
     CL_REASON_HELD,      /* a job waited for a held message: another attempt follows by itself   */
     CL_REASON_FINISHED,  /* a process will not come to a safe point any more                      */
     CL_REASON_FAILED,    /* a part or the commit record could not be written                     */
+    CL_REASON_LOST,      /* local only: a process is lost; whoever wrote its part keeps it, for it may be committed */
     CL_REASON_SUPERSEDED /* local only: a later attempt was met; the earlier one's end was not heard */
 } cl_reason;
 
@@ -66,7 +67,8 @@ typedef enum cl_event_kind {
     CL_PART_DURABLE,   /* this process's part of attempt `attempt` is durable                                        */
     CL_COMMIT_DURABLE, /* coordinator: the commit record of `attempt` is durable                                     */
     CL_FAILED,         /* writing the part or the commit record of `attempt` failed                                  */
-    CL_FINISHED        /* the job of this process will pass no safe point any more                                   */
+    CL_FINISHED,       /* the job of this process will pass no safe point any more                                   */
+    CL_LOST            /* a process is lost and the others go on, all of which are told so: no attempt any more       */
 } cl_event_kind;
 
 typedef struct cl_event {

@@ -14,7 +14,9 @@
 #define TAIL_BYTES 23 /* "xxh64 " 16 digits "\n" */
 #define BODY_BYTES (CAIRN_SEAL_BYTES - TAIL_BYTES)
 
-static const char *const kind_texts[] = {"part", "snapshot"};
+static const char *const kind_texts[] = {"part", "snapshot", "image"};
+static const char *const kind_names[] = {"part of a snapshot", "commit record of a snapshot",
+                                         "image of the coordination service"};
 
 static void end_block(char block[CAIRN_SEAL_BYTES], size_t length)
 {
@@ -58,8 +60,7 @@ static cairn_status no_seal(const char block[CAIRN_SEAL_BYTES], const char *path
     if (memcmp(block, "\211HDF\r\n\032\n", 8) == 0) {
         return cairn_fail(error, CAIRN_E_CORRUPT, "%s: an HDF5 file, but not written by Cairn (it has no seal)", path);
     }
-    return cairn_fail(error, CAIRN_E_CORRUPT, "%s: not the %s of a snapshot: no seal in its first 512 bytes", path,
-                      kind);
+    return cairn_fail(error, CAIRN_E_CORRUPT, "%s: not the %s: no seal in its first 512 bytes", path, kind);
 }
 
 static cairn_status parse(const char block[CAIRN_SEAL_BYTES], const char *path, cairn_sealed_kind kind,
@@ -76,7 +77,7 @@ static cairn_status parse(const char block[CAIRN_SEAL_BYTES], const char *path, 
     memcpy(text, block, CAIRN_SEAL_BYTES);
     text[CAIRN_SEAL_BYTES] = '\0';
     if (strncmp(text, "cairn ", 6) != 0) {
-        return no_seal(block, path, kind == CAIRN_SEALED_PART ? "part" : "commit record", error);
+        return no_seal(block, path, kind_names[kind], error);
     }
     if (!is_whole(block)) {
         return cairn_fail(error, CAIRN_E_CORRUPT, "%s: its seal (the first 512 bytes) is damaged", path);

@@ -148,7 +148,7 @@ bool cairn_store_is_ours(const char *name)
     if (length > 4 && strcmp(stem + length - 4, ".tmp") == 0) {
         stem[length - 4] = '\0';
     }
-    if (strcmp(stem, "snapshot.h5") == 0) {
+    if (strcmp(stem, "snapshot.h5") == 0 || strcmp(stem, "snapshot.h5.proposed") == 0) {
         return true;
     }
     if (strncmp(stem, "process-", 8) != 0 || strspn(stem + 8, "0123456789") < 6) {
@@ -330,7 +330,7 @@ bool cairn_store_has_committed(const char *dir)
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        found = found || entries[i].use != CAIRN_USE_UNCOMMITTED;
+        found = found || entries[i].use != CAIRN_USE_UNCOMMITTED || cairn_store_is_proposed(dir, entries[i].number);
     }
     cairn_store_list_free(entries, count);
     return found;

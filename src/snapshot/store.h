@@ -1,6 +1,8 @@
 /* DIR/snapshots: which snapshots there are, which are committed, which can be used; committing and pruning.
  *
- * DIR/snapshots/000007/snapshot.h5 is the commit record: it exists (whole) if and only if the snapshot is committed.
+ * DIR/snapshots/000007/snapshot.h5 is the commit record: where it stands, whole, the snapshot is committed. The
+ * coordination service of the job chooses its seal first (process/commit.c); a record that was chosen and has not got
+ * its name yet (snapshot.h5.proposed) gets it when the job is restarted.
  * Like a part it is sealed ("cairn snapshot 1"). / attributes: format, job, run, number, count, incarnation, step,
  * committed (string, UTC time); /arguments string[]: the job's command line; /parts/bytes u64[count], /parts/xxh3
  * string[count]; /cut/lamport u64[count] and, with vector clocks, /cut/vector u64[count][count]; /process-NNNNNN
@@ -31,6 +33,16 @@ typedef struct cairn_commit {
  * opened for the shapes of their slabs, and refused (CAIRN_E_CORRUPT) if a slab array is not tiled exactly or a seal
  * does not fit; their bulk is not read again. */
 cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cairn_error *error);
+/* The same in two steps, with an agreement in between: propose writes snapshot.h5.proposed durably; once its seal is
+ * chosen, confirm gives it its name. confirm may be repeated: a record that has its name and this seal is well.
+ * CAIRN_E_NOT_FOUND: there is neither; CAIRN_E_CORRUPT: what there is has another seal. */
+cairn_status cairn_store_propose(const char *dir, const cairn_commit *commit, cairn_part_seal *seal,
+                                 cairn_error *error);
+cairn_status cairn_store_confirm(const char *dir, uint64_t number, const cairn_part_seal *seal, cairn_error *error);
+/* There is a record that has not got its name: only the log can say whether it was chosen. */
+bool cairn_store_is_proposed(const char *dir, uint64_t number);
+/* The seal of a record that has its name. */
+cairn_status cairn_store_seal(const char *dir, uint64_t number, cairn_part_seal *seal, cairn_error *error);
 
 /* Read and check a commit record (not its parts). Free with cairn_store_free. */
 cairn_status cairn_store_read(const char *dir, uint64_t number, cairn_commit **out, cairn_error *error);
@@ -70,7 +82,8 @@ cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth dept
                               cairn_error *error);
 void cairn_store_list_free(cairn_entry *entries, size_t count);
 
-/* dir holds a commit record, whole or not: something that a fresh start would forget. */
+/* dir holds a commit record, whole or not, or one that may have been chosen: something that a fresh start would
+ * forget. */
 bool cairn_store_has_committed(const char *dir);
 
 /* The largest snapshot number in dir, committed or not; 0 when there is none. */

@@ -3,11 +3,13 @@
 #include "snapshot/image_part.h"
 #include "snapshot/store_files.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* One process's slab of one global array. */
 typedef struct slab {
@@ -350,7 +352,15 @@ static cairn_status put_record(cairn_sealed_writer *writer, const cairn_commit *
     return put_arrays(writer, list, error);
 }
 
-cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cairn_error *error)
+static void proposed_path(char *path, size_t bytes, const char *dir, uint64_t number)
+{
+    char record[CAIRN_PATH_BYTES];
+
+    cairn_store_record_path(record, sizeof record, dir, number);
+    (void)snprintf(path, bytes, "%.4000s.proposed", record);
+}
+
+cairn_status cairn_store_propose(const char *dir, const cairn_commit *commit, cairn_part_seal *seal, cairn_error *error)
 {
     char path[CAIRN_PATH_BYTES];
     slab_list list = {0};
@@ -370,14 +380,14 @@ cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cai
     if (list.count > 1) {
         qsort(list.slabs, list.count, sizeof *list.slabs, by_place);
     }
-    cairn_store_record_path(path, sizeof path, dir, commit->number);
+    proposed_path(path, sizeof path, dir, commit->number);
     status = cairn_sealed_begin(writer, path, error);
     if (status != CAIRN_OK) {
         goto out;
     }
     status = put_record(writer, commit, &list, error);
     if (status == CAIRN_OK) {
-        status = cairn_sealed_finish(writer, CAIRN_SEALED_SNAPSHOT, NULL, error);
+        status = cairn_sealed_finish(writer, CAIRN_SEALED_SNAPSHOT, seal, error);
     } else {
         cairn_sealed_abandon(writer);
     }
@@ -386,4 +396,78 @@ out:
     free(list.slabs);
     free(writer);
     return status;
+}
+
+bool cairn_store_is_proposed(const char *dir, uint64_t number)
+{
+    char path[CAIRN_PATH_BYTES];
+
+    proposed_path(path, sizeof path, dir, number);
+    return access(path, F_OK) == 0;
+}
+
+static cairn_status seal_of(const char *path, cairn_part_seal *seal, cairn_error *error)
+{
+    int fd = -1;
+    cairn_status status = cairn_seal_open(&fd, path, error);
+
+    if (status == CAIRN_OK) {
+        status = cairn_seal_read(fd, path, CAIRN_SEALED_SNAPSHOT, seal, error);
+        (void)close(fd);
+    }
+    return status;
+}
+
+cairn_status cairn_store_seal(const char *dir, uint64_t number, cairn_part_seal *seal, cairn_error *error)
+{
+    char path[CAIRN_PATH_BYTES];
+
+    cairn_store_record_path(path, sizeof path, dir, number);
+    return seal_of(path, seal, error);
+}
+
+static bool same_seal(const cairn_part_seal *a, const cairn_part_seal *b)
+{
+    return a->bytes == b->bytes && cairn_digest_equal(a->digest, b->digest);
+}
+
+cairn_status cairn_store_confirm(const char *dir, uint64_t number, const cairn_part_seal *seal, cairn_error *error)
+{
+    char record[CAIRN_PATH_BYTES];
+    char proposed[CAIRN_PATH_BYTES];
+    char folder[CAIRN_PATH_BYTES];
+    cairn_part_seal found;
+    cairn_status there;
+    cairn_status status;
+
+    cairn_store_record_path(record, sizeof record, dir, number);
+    there = seal_of(record, &found, error);
+    if (there == CAIRN_OK && same_seal(&found, seal)) {
+        return CAIRN_OK;
+    }
+    proposed_path(proposed, sizeof proposed, dir, number);
+    status = seal_of(proposed, &found, error);
+    if (status == CAIRN_OK && !same_seal(&found, seal)) {
+        status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: is not the record that was chosen", proposed);
+    } else if (status == CAIRN_E_NOT_FOUND && there == CAIRN_OK) {
+        status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: is not the record that was chosen", record);
+    } else if (status == CAIRN_E_NOT_FOUND && there != CAIRN_E_NOT_FOUND) {
+        status = seal_of(record, &found, error);
+    }
+    if (status == CAIRN_OK && rename(proposed, record) != 0) {
+        status = cairn_fail_errno(error, errno, record, "rename into place");
+    }
+    if (status == CAIRN_OK) {
+        cairn_folder_of(folder, sizeof folder, record);
+        status = cairn_sync_folder(folder, error);
+    }
+    return status;
+}
+
+cairn_status cairn_store_commit(const char *dir, const cairn_commit *commit, cairn_error *error)
+{
+    cairn_part_seal seal;
+    cairn_status status = cairn_store_propose(dir, commit, &seal, error);
+
+    return status == CAIRN_OK ? cairn_store_confirm(dir, commit->number, &seal, error) : status;
 }
