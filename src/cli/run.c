@@ -148,14 +148,15 @@ static void clear_status(const cairn_run *run, bool folder)
     }
 }
 
-/* The newest committed snapshot of this run, 0 = none. *damaged: of those that there are, none can be used. */
-static uint64_t newest_committed(const cairn_run *run, bool *damaged)
+/* The newest committed snapshot of this run, 0 = none. *unsure: there are some, and none that can be used, or it is for
+ * the processes to say which of them count. */
+static uint64_t newest_committed(const cairn_run *run, bool *unsure)
 {
     cairn_entry *entries = NULL;
     size_t count = 0;
     uint64_t newest = 0;
 
-    *damaged = false;
+    *unsure = false;
     if (cairn_store_list(run->options.dir, run->record->run, CAIRN_DEPTH_SEALS, &entries, &count, NULL) != CAIRN_OK) {
         return 0;
     }
@@ -163,9 +164,11 @@ static uint64_t newest_committed(const cairn_run *run, bool *damaged)
         if (entries[i].use == CAIRN_USE_YES) {
             newest = entries[i].number;
         }
-        *damaged = *damaged || entries[i].use == CAIRN_USE_DAMAGED || entries[i].use == CAIRN_USE_UNREADABLE;
+        *unsure =
+            *unsure || entries[i].use == CAIRN_USE_DAMAGED || entries[i].use == CAIRN_USE_UNREADABLE ||
+            (entries[i].use == CAIRN_USE_UNCOMMITTED && cairn_store_is_proposed(run->options.dir, entries[i].number));
     }
-    *damaged = *damaged && newest == 0;
+    *unsure = *unsure && newest == 0;
     cairn_store_list_free(entries, count);
     return newest;
 }
@@ -244,7 +247,7 @@ static cairn_status new_record(cairn_run *run, cairn_error *error)
 static cairn_status settle_record(cairn_run *run, cairn_error *error)
 {
     cairn_status status = cairn_run_record_read(run->options.dir, &run->record, error);
-    bool damaged;
+    bool unsure;
 
     if (status == CAIRN_E_NOT_FOUND && !run->options.start_over && cairn_store_has_committed(run->options.dir)) {
         return cairn_fail(error, CAIRN_E_CORRUPT,
@@ -262,14 +265,14 @@ static cairn_status settle_record(cairn_run *run, cairn_error *error)
     if (run->record->finished || run->options.start_over) {
         return new_record(run, error);
     }
-    run->newest = newest_committed(run, &damaged);
+    run->newest = newest_committed(run, &unsure);
     if (same_arguments(run)) {
         (void)snprintf(run->reason, sizeof run->reason, "the run was not finished");
         cairn_run_say(run, "going on with the unfinished run in %s%s", run->options.dir,
-                      run->newest > 0 || damaged ? "" : "; no snapshot was committed yet: starting from the beginning");
+                      run->newest > 0 || unsure ? "" : "; no snapshot was committed yet: starting from the beginning");
         return CAIRN_OK;
     }
-    if (run->newest > 0 || damaged) {
+    if (run->newest > 0 || unsure) {
         return cairn_fail(error, CAIRN_E_STATE,
                           "%s holds an unfinished run of other arguments (%s ...): use another --dir, or "
                           "--start-over to give it up",
@@ -361,8 +364,8 @@ static cairn_status set_up(cairn_run *run, cairn_error *error)
 static int stopped(cairn_run *run, const char *text)
 {
     char command[3000];
-    bool damaged;
-    uint64_t newest = newest_committed(run, &damaged);
+    bool unsure;
+    uint64_t newest = newest_committed(run, &unsure);
 
     command_again(run, command, sizeof command);
     if (run->stop == CAIRN_RUN_STOP_NOW) {
@@ -442,13 +445,13 @@ static int done(cairn_run *run)
 static void announce(cairn_run *run, const char *text)
 {
     cairn_run_failure *failure = &run->failures[run->failure_count - 1];
-    bool damaged;
+    bool unsure;
 
-    failure->snapshot = newest_committed(run, &damaged);
+    failure->snapshot = newest_committed(run, &unsure);
     cairn_run_say(run, "%s; restart %u of %u%s%s", text, run->failure_count, run->options.restarts,
                   run->lost_count > 0 ? ", without the hosts that were lost" : "",
-                  failure->snapshot > 0 || damaged ? ""
-                                                   : "; no snapshot was committed yet: starting from the beginning");
+                  failure->snapshot > 0 || unsure ? ""
+                                                  : "; no snapshot was committed yet: starting from the beginning");
 }
 
 static void clean_up_launch(cairn_run *run, bool in_order)
@@ -490,7 +493,7 @@ static int launches(cairn_run *run)
         bool in_order = WIFEXITED(run->launch.status) && WEXITSTATUS(run->launch.status) == 0;
         clean_up_launch(run, in_order && verdict == CAIRN_RUN_DONE);
         if (verdict == CAIRN_RUN_DONE) {
-            if (!in_order) {
+            if (!in_order && strcmp(text, "done") != 0) {
                 cairn_run_say(run, "%s, but the job had ended by then", text);
             }
             return done(run);
@@ -509,8 +512,8 @@ static int launches(cairn_run *run)
         (void)snprintf(failure->text, sizeof failure->text, "%s", text);
         (void)snprintf(run->reason, sizeof run->reason, "%s", text);
         if (run->failure_count > run->options.restarts) {
-            bool damaged;
-            failure->snapshot = newest_committed(run, &damaged);
+            bool unsure;
+            failure->snapshot = newest_committed(run, &unsure);
             return gave_up(run);
         }
     }

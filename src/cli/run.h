@@ -7,6 +7,7 @@
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
  *   run_filter.c  mpirun's own talk is taken out of the job's stderr, and read
  *   run_judge.c   why a launch ended and what follows from it
+ *   run_survive.c  what is different when processes may die and the others go on
  *   run_sweep.c   nothing of a dead launch lives on
  *   run_bar.c     progress
  *
@@ -50,7 +51,7 @@ typedef struct cairn_run_options {
     uint32_t restarts;
     double hang_timeout; /* 0: never */
     double grace;
-    bool start_over, quiet;
+    bool start_over, quiet, survive;
     cairn_run_kill kills[CAIRN_RUN_KILLS_MAX];
     uint32_t kill_count;
     char **job; /* NULL terminated, borrowed from argv */
@@ -161,6 +162,18 @@ void cairn_run_launch_end(cairn_run *run);
 /* Until mpirun has ended and its output is read. */
 void cairn_run_watch(cairn_run *run);
 void cairn_run_read_beats(cairn_run *run);
+/* Gone, or a zombie that nobody reaps. */
+bool cairn_run_is_dead(int64_t pid);
+
+/* Survive mode: what a launch that has not ended waits for, and for how many seconds that is to be borne. */
+typedef enum cairn_run_waits {
+    CAIRN_RUN_FOR_THE_JOB,
+    CAIRN_RUN_FOR_NOBODY,  /* all is over, or somebody ended it: only mpirun does not notice     */
+    CAIRN_RUN_FOR_THE_DEAD /* *who is dead, and too few are left to agree that it is lost, it seems */
+} cairn_run_waits;
+cairn_run_waits cairn_run_look(const cairn_run *run, double *patience, int32_t *who);
+/* The process whose end is the job's, or -1: there is none. */
+int32_t cairn_run_spokesman(const cairn_run *run);
 
 typedef enum cairn_run_verdict {
     CAIRN_RUN_DONE,

@@ -51,6 +51,16 @@ static bool is_rule(const char *line, size_t bytes)
     return (dashes == RULE_DASHES || dashes == RULE_DASHES_RANK) && dashes + 1 == bytes;
 }
 
+/* "[host][[20028,1],2][../../btl_tcp_frag.c:135:...] ...": a rank's own library, of a connection that broke. */
+static bool is_located(const char *line, size_t bytes)
+{
+    size_t host = strspn(line, "[") == 1 ? 1 + strcspn(line + 1, "[] ") : 0;
+    unsigned job, kind, rank;
+
+    return host > 1 && host + 3 < bytes && strncmp(line + host, "][[", 3) == 0 &&
+           sscanf(line + host, "][[%u,%u],%u][", &job, &kind, &rank) == 3;
+}
+
 /* "[host:123]" or "[host:00123]" */
 static bool is_tagged(const char *line, size_t bytes)
 {
@@ -214,7 +224,7 @@ static bool decide(cairn_run_filter *filter, bool patience)
         }
     } else if (end != NULL) {
         *end = '\0';
-        bool noise = is_tagged(filter->held, line - 1) || is_loose(filter->held);
+        bool noise = is_tagged(filter->held, line - 1) || is_located(filter->held, line - 1) || is_loose(filter->held);
         remember_signal(filter, noise ? filter->held : "");
         *end = '\n';
         if (noise) {

@@ -110,7 +110,7 @@ static cairn_run_verdict judge_silent(const cairn_run *run, int status, int *cod
         *code = 128 + signal;
         return is_crash(signal) ? CAIRN_RUN_OWN_FAILURE : CAIRN_RUN_RESTART;
     }
-    *code = status;
+    *code = status == 0 ? CAIRN_EXIT_FAILURE : status; /* 0: in survive mode */
     if (status == CAIRN_EXIT_AGAIN) {
         (void)snprintf(text, bytes, "the job gave up while it was starting (exit status 75)");
         return CAIRN_RUN_RESTART;
@@ -186,9 +186,27 @@ static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *co
     return judge_success(launch, code, text, bytes);
 }
 
+/* Survive mode. false: nobody speaks for all, judge as usual. */
+static bool judge_survivors(const cairn_run *run, cairn_run_verdict *verdict, int *code, char *text, size_t bytes)
+{
+    int32_t one = cairn_run_spokesman(run);
+
+    if (one < 0) {
+        return false;
+    }
+    *code = 0;
+    *verdict = CAIRN_RUN_DONE;
+    (void)snprintf(text, bytes, "done");
+    if (run->launch.beats[one].exit > 0) {
+        *verdict = judge_exit(run, one, run->launch.beats[one].exit, code, text, bytes);
+    }
+    return true;
+}
+
 cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, size_t bytes)
 {
     const cairn_run_launch *launch = &run->launch;
+    cairn_run_verdict verdict;
     int status = WIFEXITED(launch->status) ? WEXITSTATUS(launch->status) : 128 + WTERMSIG(launch->status);
 
     *code = status;
@@ -201,7 +219,10 @@ cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, s
         (void)snprintf(text, bytes, "%s", launch->hung_text);
         return CAIRN_RUN_RESTART;
     }
-    if (status == 0) {
+    if (run->options.survive && judge_survivors(run, &verdict, code, text, bytes)) {
+        return verdict;
+    }
+    if (status == 0 && !run->options.survive) { /* there mpirun ends with 0 whatever happened */
         return judge_success(launch, code, text, bytes);
     }
     if (WIFSIGNALED(launch->status) && launch->filter.process < 0) {

@@ -114,9 +114,11 @@ static void add_local(argument_list *list, const cairn_run *run)
     }
 }
 
-static const char *const forwarded[] = {CAIRN_ENV_DIR,          CAIRN_ENV_RUN,  CAIRN_ENV_LAUNCH, CAIRN_ENV_REASON,
-                                        CAIRN_ENV_INTERVAL,     CAIRN_ENV_MTBF, CAIRN_ENV_KEEP,   CAIRN_ENV_CLOCK,
-                                        CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL};
+static const char *const forwarded[] = {
+    CAIRN_ENV_DIR,          CAIRN_ENV_RUN,      CAIRN_ENV_LAUNCH,  CAIRN_ENV_REASON,
+    CAIRN_ENV_INTERVAL,     CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,    CAIRN_ENV_CLOCK,
+    CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,     CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER,
+    CAIRN_ENV_ACCEPTORS,    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,  CAIRN_ENV_LOG_SEGMENT};
 
 /* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
 static char **make_arguments(cairn_run *run, char **words)
@@ -150,6 +152,9 @@ static char **make_arguments(cairn_run *run, char **words)
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
     add_mca(&list, options, "odls_base_sigkill_timeout", "0");
+    if (options->survive) {
+        add_mca(&list, options, "orte_enable_recovery", "1");
+    }
     if (is_local(options)) {
         add_local(&list, run);
     } else {
@@ -216,6 +221,11 @@ static void set_environment(const cairn_run *run)
         if (chosen[i][1] != NULL) {
             (void)setenv(chosen[i][0], chosen[i][1], 1);
         }
+    }
+    if (options->survive) {
+        (void)setenv(CAIRN_ENV_SURVIVE, "1", 1);
+    } else {
+        (void)unsetenv(CAIRN_ENV_SURVIVE);
     }
     /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
     (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);

@@ -29,6 +29,7 @@ static const char help_text[] =
     "      --clock KIND        lamport (default) or vector\n"
     "\n"
     "Failures:\n"
+    "      --survive           when a process dies, the others go on without a restart, if the job can (scan)\n"
     "      --restarts K        give up after K restarts (default 10)\n"
     "      --hang-timeout S    restart when no process has sent, received, passed a safe point or reported\n"
     "                          progress for S seconds (default 600; 0: never)\n"
@@ -170,7 +171,8 @@ enum {
     OPTION_KILL,
     OPTION_START_OVER,
     OPTION_MPIRUN_ARGS,
-    OPTION_QUIET
+    OPTION_QUIET,
+    OPTION_SURVIVE
 };
 
 static const struct option long_options[] = {{"processes", required_argument, NULL, 'n'},
@@ -188,6 +190,7 @@ static const struct option long_options[] = {{"processes", required_argument, NU
                                              {"start-over", no_argument, NULL, OPTION_START_OVER},
                                              {"mpirun-args", required_argument, NULL, OPTION_MPIRUN_ARGS},
                                              {"quiet", no_argument, NULL, OPTION_QUIET},
+                                             {"survive", no_argument, NULL, OPTION_SURVIVE},
                                              {"help", no_argument, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
 
@@ -264,6 +267,9 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
         return -1;
     case OPTION_QUIET:
         options->quiet = true;
+        return -1;
+    case OPTION_SURVIVE:
+        options->survive = true;
         return -1;
     default:
         return parse_snapshot_option(options, option, value);

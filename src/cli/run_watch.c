@@ -11,9 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TERM_SECONDS   2.0 /* from SIGTERM to SIGKILL for mpirun                             */
-#define ORPHAN_SECONDS 3.0 /* mpirun notices a dead process within milliseconds, if it does  */
-#define DRAIN_SECONDS  0.5 /* for what mpirun wrote last                                     */
+#define TERM_SECONDS   2.0  /* from SIGTERM to SIGKILL for mpirun                             */
+#define ORPHAN_SECONDS 3.0  /* mpirun notices a dead process within milliseconds, if it does  */
+#define START_SECONDS  30.0 /* survive mode: all processes have shown a sign of life by then */
+#define DRAIN_SECONDS  0.5  /* for what mpirun wrote last                                     */
 
 /* End the launch: first through mpirun, which reaches other hosts too. */
 static void kill_launch(cairn_run *run, double now)
@@ -202,8 +203,7 @@ static void describe_hang(cairn_run *run, double seconds)
     }
 }
 
-/* Gone, or a zombie that nobody reaps. */
-static bool is_dead(int64_t pid)
+bool cairn_run_is_dead(int64_t pid)
 {
     char path[64], line[512], *behind;
     bool dead = false;
@@ -220,6 +220,36 @@ static bool is_dead(int64_t pid)
     return dead;
 }
 
+static void look_for_survivors(cairn_run *run, double now)
+{
+    cairn_run_launch *launch = &run->launch;
+    double patience = 0;
+    int32_t dead;
+    cairn_run_waits waits = cairn_run_look(run, &patience, &dead);
+
+    /* Who dies while MPI starts leaves no sign of life, and mpirun lets the others wait for it. */
+    for (uint32_t i = 0; i < launch->count && now - launch->started > START_SECONDS && launch->killed_at <= 0; i++) {
+        if (!launch->seen[i]) {
+            (void)snprintf(launch->hung_text, sizeof launch->hung_text, "process %u has not joined within %g s", i,
+                           START_SECONDS);
+            kill_hung(run, now);
+        }
+    }
+    if (waits == CAIRN_RUN_FOR_THE_JOB) {
+        launch->orphaned_at = 0;
+    } else if (launch->orphaned_at <= 0) {
+        launch->orphaned_at = now;
+    } else if (now - launch->orphaned_at <= patience || launch->killed_at > 0) {
+        return;
+    } else if (waits == CAIRN_RUN_FOR_NOBODY) {
+        kill_launch(run, now);
+    } else {
+        (void)snprintf(launch->hung_text, sizeof launch->hung_text,
+                       "process %d died, and too few are left to agree on it", dead);
+        kill_hung(run, now);
+    }
+}
+
 /* A process of this host is dead, and mpirun does not end. */
 static void look_for_orphans(cairn_run *run, double now)
 {
@@ -231,7 +261,7 @@ static void look_for_orphans(cairn_run *run, double now)
     for (uint32_t i = 0; i < launch->count && dead < 0; i++) {
         const cairn_beat *beat = &launch->beats[i];
         if (launch->seen[i] && beat->exit < 0 && beat->phase != CAIRN_PHASE_FINISHED && strcmp(beat->host, host) == 0 &&
-            is_dead(beat->pid)) {
+            cairn_run_is_dead(beat->pid)) {
             dead = (int32_t)i;
         }
     }
@@ -252,7 +282,11 @@ static void tick(cairn_run *run, double now)
 
     cairn_run_read_beats(run);
     pass_wishes(run);
-    look_for_orphans(run, now);
+    if (run->options.survive) {
+        look_for_survivors(run, now);
+    } else {
+        look_for_orphans(run, now);
+    }
     still = now - launch->last_change;
     if (run->options.hang_timeout > 0 && still > run->options.hang_timeout && launch->killed_at <= 0) {
         describe_hang(run, still);
