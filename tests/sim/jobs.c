@@ -4,7 +4,7 @@
 #include <cairn/clock.h>
 #include <string.h>
 
-/* --- the jobs --------------------------------------------------------------------------------------------- */
+/* --- the jobs ----------------------------------------------------------------------------------------------------- */
 
 /* The job of p handles messages as they come: from the beginning, or when its loop is over. */
 bool sim_serves(const world *w, const process *p)

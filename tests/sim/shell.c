@@ -4,7 +4,7 @@
 #include <cairn/clock.h>
 #include <string.h>
 
-/* --- what a committed cut must be -------------------------------------------------------------------------- */
+/* --- what a committed cut must be --------------------------------------------------------------------------------- */
 
 static void check_channel(world *w, uint64_t number, const attempt *a, uint32_t from, uint32_t to)
 {
@@ -72,7 +72,7 @@ void sim_check_cut(world *w, uint64_t number, const attempt *a)
     check_steps(w, number, a);
 }
 
-/* --- the shell of a core ------------------------------------------------------------------------------------ */
+/* --- the shell of a core ------------------------------------------------------------------------------------------ */
 
 void sim_transmit(world *w, uint32_t from, uint32_t to, happening what)
 {
@@ -134,7 +134,8 @@ static void note_end(world *w, process *p, uint64_t number, uint32_t end)
     attempt *a = sim_attempt_of(w, number);
     part *mine = &a->parts[sim_id_of(w, p)];
 
-    if (mine->end != 0 && !(mine->end == CL_REASON_SUPERSEDED && end == ENDED_COMMIT)) {
+    if (mine->end != 0 &&
+        !((mine->end == CL_REASON_SUPERSEDED || mine->end == CL_REASON_LOST) && end == ENDED_COMMIT)) {
         sim_fail(w, SIM_SHELL, "attempt %llu has two ends at %u", (unsigned long long)number, sim_id_of(w, p));
     }
     mine->end = end;
@@ -144,7 +145,7 @@ static void note_end(world *w, process *p, uint64_t number, uint32_t end)
             sim_fail(w, SIM_DURABLE, "attempt %llu is committed at %u, and there is no record of it",
                      (unsigned long long)number, sim_id_of(w, p));
         }
-    } else if (end != CL_REASON_SUPERSEDED && a->reason == 0) {
+    } else if (end != CL_REASON_SUPERSEDED && end != CL_REASON_LOST && a->reason == 0) {
         a->reason = end;
     }
     if (a->commit_durable && a->reason != 0) {
@@ -214,6 +215,9 @@ static void carry_out(world *w, process *p, const cl_output *out)
     if (out->discard) {
         sim_say(w, p, "attempt %llu ends here, reason %d", (unsigned long long)out->ended, (int)out->ended_reason);
         note_end(w, p, out->ended, (uint32_t)out->ended_reason);
+    }
+    if (w->heard[self] && (out->record || out->commit || cl_attempt(p->core) != 0)) {
+        sim_fail(w, SIM_SHELL, "%u goes on with attempt %llu after a loss", self, (unsigned long long)out->attempt);
     }
     if (out->record) {
         sim_say(w, p, "records attempt %llu", (unsigned long long)out->attempt);

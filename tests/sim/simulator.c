@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the world --------------------------------------------------------------------------------------------- */
+/* --- the world ---------------------------------------------------------------------------------------------------- */
 
 static void connect(world *w, uint32_t from, uint32_t to)
 {
@@ -136,6 +136,25 @@ static void draw_wishes(world *w)
     }
 }
 
+/* Somebody dies; what it has sent still arrives. The others hear of it much later, or when it hardly is dead. */
+static void draw_loss(world *w)
+{
+    uint32_t victim = (uint32_t)sim_below(w, w->count);
+    uint64_t time = 1 + sim_below(w, w->horizon);
+    uint64_t slowness = sim_scale(w, MICROSECOND, 10 * MILLISECOND);
+
+    w->result->calm = false;
+    if (w->count == 1) {
+        return;
+    }
+    sim_plan(w, time, (happening){.kind = DEATH, .to = victim});
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (i != victim) {
+            sim_plan(w, time + 1 + sim_delay(w, slowness), (happening){.kind = LOSS, .to = i});
+        }
+    }
+}
+
 static void arrive(world *w, process *p, const happening *what)
 {
     cl_output out = {0};
@@ -190,6 +209,9 @@ static void happen(world *w, const happening *what)
     process *p = &w->processes[what->to];
 
     w->now = what->time;
+    if (w->dead[what->to]) {
+        return;
+    }
     sim_digest(w, what->time ^ (uint64_t)what->kind << 56 ^ what->number << 8 ^ what->to);
     switch (what->kind) {
     case WAKE:
@@ -222,11 +244,20 @@ static void happen(world *w, const happening *what)
     case WISH:
         wish(w, p);
         break;
+    case DEATH:
+        sim_say(w, p, "dies");
+        w->dead[what->to] = true;
+        return;
+    case LOSS:
+        sim_say(w, p, "hears of a death");
+        w->heard[what->to] = true;
+        sim_feed(w, p, (cl_event){.kind = CL_LOST}, NULL);
+        break;
     }
     sim_advance(w, p);
 }
 
-/* --- the end ------------------------------------------------------------------------------------------------ */
+/* --- the end ------------------------------------------------------------------------------------------------------ */
 
 static void check_process_end(world *w, process *p)
 {
@@ -235,6 +266,14 @@ static void check_process_end(world *w, process *p)
     if (cl_attempt(p->core) != 0 || !cl_idle(p->core)) {
         sim_fail(w, SIM_STUCK, "%u is still at attempt %llu, or wishes one", self,
                  (unsigned long long)cl_attempt(p->core));
+    }
+    if (w->options->lose) { /* the job may wait for the dead one, and not read what came */
+        for (uint32_t i = 0; i < w->count; i++) {
+            if (p->held[i].count > 0) {
+                sim_fail(w, SIM_STUCK, "%u still holds messages of %u", self, i);
+            }
+        }
+        return;
     }
     if (p->state != DONE && !(sim_serves(w, p) && p->state == AT_POINT)) {
         sim_fail(w, SIM_STUCK, "the job of %u never ends (iteration %llu)", self, (unsigned long long)p->iteration);
@@ -280,10 +319,11 @@ static void check_attempts(world *w)
             const part *one = &a->parts[j];
 
             begun = begun || one->recorded;
-            if (one->recorded && one->end == 0) {
+            if (one->recorded && one->end == 0 && !w->dead[j]) {
                 sim_fail(w, SIM_AGREEMENT, "attempt %llu never ended at %u", number, j);
             }
-            if (a->commit_durable && one->end != ENDED_COMMIT && one->end != CL_REASON_SUPERSEDED) {
+            if (a->commit_durable && one->end != ENDED_COMMIT && one->end != CL_REASON_SUPERSEDED &&
+                one->end != CL_REASON_LOST && !w->dead[j]) {
                 sim_fail(w, SIM_AGREEMENT, "attempt %llu is committed, and %u does not know", number, j);
             }
         }
@@ -312,7 +352,7 @@ static void free_world(world *w)
         }
     }
     free(w->attempts);
-    free(w->heap);
+    agenda_free(&w->agenda);
     free(w);
 }
 
@@ -326,7 +366,7 @@ static bool nudge(world *w)
         sim_leave_point(w, p);
         sim_come_to_point(w, p, false);
     }
-    return w->heap_count > 0;
+    return w->agenda.count > 0;
 }
 
 void sim_run(uint64_t seed, const sim_options *options, sim_result *result)
@@ -339,14 +379,17 @@ void sim_run(uint64_t seed, const sim_options *options, sim_result *result)
     memset(result, 0, sizeof *result);
     w->options = options;
     w->result = result;
-    w->random = seed * 0xd1342543de82ef95U + 1;
+    w->random = chance_begin(seed);
     result->digest = 0xcbf29ce484222325U;
     draw_job(w);
     draw_processes(w);
     draw_wishes(w);
+    if (options->lose) {
+        draw_loss(w);
+    }
     result->count = w->count;
     result->job = w->job;
-    while (result->broken == SIM_OK && (w->heap_count > 0 || nudge(w))) {
+    while (result->broken == SIM_OK && (w->agenda.count > 0 || nudge(w))) {
         happening next = sim_take_next(w);
 
         happen(w, &next);
@@ -355,7 +398,9 @@ void sim_run(uint64_t seed, const sim_options *options, sim_result *result)
         }
     }
     for (uint32_t i = 0; i < w->count && result->broken == SIM_OK; i++) {
-        check_process_end(w, &w->processes[i]);
+        if (!w->dead[i]) {
+            check_process_end(w, &w->processes[i]);
+        }
         if (result->calm && w->processes[i].wish_time != 0) {
             check_wish(w, &w->processes[i]);
         }

@@ -17,7 +17,8 @@
  * an attempt is never committed for one and abandoned for another; committed ones are so for all stuck       at the end
  * nothing is under way, held, undelivered or waited for endless     the run ends within a bound of events wish (fair
  * jobs, no failures) who asked for a snapshot has one that holds what it had done by then fair        (fair jobs) no
- * attempt is abandoned for a held message */
+ * attempt is abandoned for a held message lost        after a loss nothing is under way or held on any process that
+ * hears of it, and what is committed all the same is a consistent cut */
 #ifndef CAIRN_TESTS_SIM_SIMULATOR_H
 #define CAIRN_TESTS_SIM_SIMULATOR_H
 
@@ -62,6 +63,7 @@ typedef struct sim_options {
     uint32_t count; /* processes; 0 = drawn                                  */
     int job;        /* a sim_job; -1 = drawn                                 */
     bool calm;      /* nothing fails, nobody leaves early                    */
+    bool lose;      /* a process dies in the middle, and each of the others hears of it some time later */
     bool blind;     /* do not look at the core's own invariants              */
     FILE *trace;    /* every event as text; NULL = none                      */
 } sim_options;

@@ -1,6 +1,6 @@
 /* Runs the snapshot core through many seeds of the simulator (simulator.h says what is drawn and checked).
  *
- * test_snapshot [--seeds N] [--first S] [--twice] [--verbose] [--count N] [--job NAME] [--calm] [--blind]
+ * test_snapshot [--seeds N] [--first S] [--twice] [--verbose] [--count N] [--job NAME] [--calm] [--lose] [--blind]
  * Exits 1 at the first seed that breaks a property, and says which and why. A seed is all that there is to a run:
  * `test_snapshot --first SEED --seeds 1 --verbose` shows every event of it. --twice: runs each seed twice and compares.
  */
@@ -20,6 +20,7 @@ static const char usage[] = "usage: test_snapshot [options]\n"
                             "  --count N    processes, 1 to 8 (drawn)\n"
                             "  --job NAME   loop, loop-any, bank, naive, shifted, mixed, bank-calls or phases (drawn)\n"
                             "  --calm       no failures, nobody leaves early\n"
+                            "  --lose       a process dies in the middle\n"
                             "  --blind      do not look at the core's own invariants\n";
 
 typedef struct totals {
@@ -92,12 +93,17 @@ typedef struct arguments {
 
 static void read_arguments(arguments *given, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"first", required_argument, NULL, 'f'},
-        {"twice", no_argument, NULL, 't'},       {"verbose", no_argument, NULL, 'v'},
-        {"count", required_argument, NULL, 'n'}, {"job", required_argument, NULL, 'j'},
-        {"calm", no_argument, NULL, 'c'},        {"blind", no_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+                                            {"first", required_argument, NULL, 'f'},
+                                            {"twice", no_argument, NULL, 't'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {"count", required_argument, NULL, 'n'},
+                                            {"job", required_argument, NULL, 'j'},
+                                            {"calm", no_argument, NULL, 'c'},
+                                            {"lose", no_argument, NULL, 'l'},
+                                            {"blind", no_argument, NULL, 'b'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     int letter;
 
     while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -122,6 +128,9 @@ static void read_arguments(arguments *given, int argc, char **argv)
             break;
         case 'c':
             given->options.calm = true;
+            break;
+        case 'l':
+            given->options.lose = true;
             break;
         case 'b':
             given->options.blind = true;

@@ -5,36 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- random numbers (splitmix64) --------------------------------------------------------------------------- */
+/* --- random numbers ----------------------------------------------------------------------------------------------- */
 
 uint64_t sim_draw(world *w)
 {
-    uint64_t z = (w->random += 0x9e3779b97f4a7c15U);
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return z ^ (z >> 31);
+    return chance_draw(&w->random);
 }
 
 uint64_t sim_below(world *w, uint64_t bound)
 {
-    return sim_draw(w) % bound;
+    return chance_below(&w->random, bound);
 }
 
 bool sim_one_in(world *w, uint64_t n)
 {
-    return n != 0 && sim_below(w, n) == 0;
+    return chance_one_in(&w->random, n);
 }
 
-/* Between low and high, every power of two about as likely. */
 uint64_t sim_scale(world *w, uint64_t low, uint64_t high)
 {
-    uint64_t value = low;
-
-    while (value < high && !sim_one_in(w, 5)) {
-        value *= 2;
-    }
-    return value + sim_below(w, value + 1);
+    return chance_scale(&w->random, low, high);
 }
 
 /* Around `typical`, sometimes much more. */
@@ -48,58 +38,21 @@ uint64_t sim_delay(world *w, uint64_t typical)
     return value + 1;
 }
 
-/* --- the event queue ------------------------------------------------------------------------------------- */
-
-static bool is_before(const happening *a, const happening *b)
-{
-    return a->time != b->time ? a->time < b->time : a->order < b->order;
-}
-
-void *sim_grow(void *items, size_t *room, size_t needed, size_t bytes)
-{
-    if (needed > *room) {
-        *room = needed * 2 + 16;
-        items = realloc(items, *room * bytes);
-        if (items == NULL) {
-            abort();
-        }
-    }
-    return items;
-}
+/* --- the event queue ---------------------------------------------------------------------------------------------- */
 
 void sim_plan(world *w, uint64_t time, happening what)
 {
-    size_t i = w->heap_count;
-
-    what.time = time;
-    what.order = w->order++;
-    w->heap = sim_grow(w->heap, &w->heap_room, w->heap_count + 1, sizeof *w->heap);
-    w->heap_count++;
-    for (; i > 0 && is_before(&what, &w->heap[(i - 1) / 2]); i = (i - 1) / 2) {
-        w->heap[i] = w->heap[(i - 1) / 2];
-    }
-    w->heap[i] = what;
+    w->agenda.item_bytes = sizeof what;
+    agenda_plan(&w->agenda, time, &what);
 }
 
 happening sim_take_next(world *w)
 {
-    happening first = w->heap[0];
-    happening last = w->heap[--w->heap_count];
-    size_t i = 0;
+    happening first;
 
-    for (;;) {
-        size_t child = 2 * i + 1;
+    uint64_t time = agenda_take(&w->agenda, &first);
 
-        if (child + 1 < w->heap_count && is_before(&w->heap[child + 1], &w->heap[child])) {
-            child++;
-        }
-        if (child >= w->heap_count || is_before(&last, &w->heap[child])) {
-            break;
-        }
-        w->heap[i] = w->heap[child];
-        i = child;
-    }
-    w->heap[i] = last;
+    first.time = time;
     return first;
 }
 
@@ -119,7 +72,7 @@ uint64_t sim_pop(queue *q)
     return q->items[q->first++];
 }
 
-/* --- saying what happens ---------------------------------------------------------------------------------- */
+/* --- saying what happens ------------------------------------------------------------------------------------------ */
 
 uint32_t sim_id_of(const world *w, const process *p)
 {

@@ -2,6 +2,8 @@
 #ifndef CAIRN_TESTS_SIM_WORLD_H
 #define CAIRN_TESTS_SIM_WORLD_H
 
+#include "agenda.h"
+#include "chance.h"
 #include "simulator.h"
 
 #include "snapshot/chandy_lamport.h"
@@ -87,10 +89,21 @@ typedef struct attempt {
     uint32_t leader; /* who named an S, + 1 */
 } attempt;
 
-typedef enum happening_kind { WAKE, TIMER, GRACE, ARRIVE, CONTROL, PART_WRITTEN, RECORD_WRITTEN, WISH } happening_kind;
+typedef enum happening_kind {
+    WAKE,
+    TIMER,
+    GRACE,
+    ARRIVE,
+    CONTROL,
+    PART_WRITTEN,
+    RECORD_WRITTEN,
+    WISH,
+    DEATH,
+    LOSS
+} happening_kind;
 
 typedef struct happening {
-    uint64_t time, order;
+    uint64_t time;
     happening_kind kind;
     uint32_t to, from;
     uint64_t number; /* ARRIVE: sequence number, 0 = the message is a marker. *_WRITTEN: attempt. GRACE: progress */
@@ -101,13 +114,13 @@ typedef struct happening {
 typedef struct world {
     const sim_options *options;
     sim_result *result;
-    uint64_t random;
-    uint64_t now, order;
-    happening *heap;
-    size_t heap_count, heap_room;
+    chance random;
+    uint64_t now;
+    agenda agenda;
 
     uint32_t count, coordinator;
     sim_job job;
+    bool dead[MAX], heard[MAX]; /* of a death */
     bool fast, eager, leaves_early, lingers;
     uint64_t patience, first_finish;
     uint32_t part_failures, commit_failures; /* one in so many; 0 = never */
@@ -128,7 +141,6 @@ uint64_t sim_below(world *w, uint64_t bound);
 bool sim_one_in(world *w, uint64_t n);
 uint64_t sim_scale(world *w, uint64_t low, uint64_t high);
 uint64_t sim_delay(world *w, uint64_t typical);
-void *sim_grow(void *items, size_t *room, size_t needed, size_t bytes);
 void sim_plan(world *w, uint64_t time, happening what);
 happening sim_take_next(world *w);
 void sim_push(queue *q, uint64_t item);
