@@ -845,6 +845,83 @@ static void only_the_coordinator_says_committed(void)
     CU_ASSERT(got.committed);
 }
 
+/* --- a process is lost ---------------------------------------------------------------------------------- */
+
+static void loss_ends_the_attempt_and_releases(void)
+{
+    begin_process(3, 1, 0);
+    arrive(CL_NO_STEP);
+    leave();
+    hear(0, CL_MSG_MARKER, 8, CL_NO_STEP);
+    data(0);
+    CU_ASSERT(got.hold);
+    step((cl_event){.kind = CL_LOST});
+    CU_ASSERT(did_end(8, CL_REASON_LOST) && got.send_count == 0);
+    CU_ASSERT(cl_idle(p) && cl_attempt(p) == 0);
+    data(0);
+    CU_ASSERT(is_quiet());
+}
+
+static void after_a_loss_nothing_begins_any_more(void)
+{
+    begin_process(3, 1, 0);
+    step((cl_event){.kind = CL_LOST});
+    CU_ASSERT(is_quiet());
+    initiate();
+    arrive(CL_NO_STEP);
+    CU_ASSERT(is_quiet() && cl_idle(p));
+    hear(0, CL_MSG_MARKER, 8, CL_NO_STEP);
+    CU_ASSERT(is_quiet() && !cl_holds(p, 0));
+    hear(2, CL_MSG_QUERY, 9, CL_NO_STEP);
+    CU_ASSERT(is_quiet());
+    hear_abandon(2, 9, CL_REASON_HELD);
+    CU_ASSERT(is_quiet() && cl_idle(p));
+}
+
+/* A process that waits at S for the pledge of a dead one goes on. */
+static void loss_lets_a_stalled_process_go(void)
+{
+    begin_process(3, 1, 0);
+    arrive(5);
+    leave();
+    initiate();
+    hear(0, CL_MSG_PROGRESS, 8, 6);
+    hear(2, CL_MSG_PROGRESS, 8, 6);
+    arrive(got.sends[0].message.step);
+    CU_ASSERT(cl_must_stay(p));
+    step((cl_event){.kind = CL_LOST});
+    CU_ASSERT(did_end(8, CL_REASON_LOST) && !cl_must_stay(p));
+}
+
+/* Its record was on its way to the disk: it counts all the same. */
+static void commit_that_was_under_way_at_a_loss_counts(void)
+{
+    begin_process(2, 0, 0);
+    arrive(CL_NO_STEP);
+    initiate();
+    hear(1, CL_MSG_MARKER, 8, CL_NO_STEP);
+    durable(8);
+    hear(1, CL_MSG_PART, 8, CL_NO_STEP);
+    CU_ASSERT(got.commit);
+    step((cl_event){.kind = CL_LOST});
+    CU_ASSERT(did_end(8, CL_REASON_LOST));
+    step((cl_event){.kind = CL_COMMIT_DURABLE, .attempt = 8});
+    CU_ASSERT(got.committed && got.attempt == 8 && sent_only(CL_ALL, CL_MSG_COMMITTED, 8, CL_NO_STEP));
+    step((cl_event){.kind = CL_COMMIT_DURABLE, .attempt = 8});
+    CU_ASSERT(is_quiet());
+
+    begin_process(2, 1, 0);
+    arrive(CL_NO_STEP);
+    initiate();
+    hear(0, CL_MSG_MARKER, 8, CL_NO_STEP);
+    durable(8);
+    step((cl_event){.kind = CL_LOST});
+    hear(0, CL_MSG_COMMITTED, 8, CL_NO_STEP);
+    CU_ASSERT(got.committed && got.attempt == 8);
+    hear(0, CL_MSG_COMMITTED, 8, CL_NO_STEP);
+    CU_ASSERT(is_quiet());
+}
+
 UNIT_MAIN(
     "chandy_lamport", {"unaligned initiator records at once", unaligned_initiator_records_at_once_and_sends_markers},
     {"unaligned initiator inside a handler", unaligned_initiator_inside_a_handler_waits_for_its_return},
@@ -885,4 +962,8 @@ UNIT_MAIN(
     {"failed write", failed_write_abandons_before_part_only},
     {"coordinator commits", coordinator_commits_when_all_parts_are_durable},
     {"failed commit record", failed_commit_record_abandons_everywhere},
-    {"only the coordinator", only_the_coordinator_says_committed})
+    {"only the coordinator", only_the_coordinator_says_committed},
+    {"a loss ends the attempt", loss_ends_the_attempt_and_releases},
+    {"nothing begins after a loss", after_a_loss_nothing_begins_any_more},
+    {"a loss lets go", loss_lets_a_stalled_process_go},
+    {"a commit under way at a loss", commit_that_was_under_way_at_a_loss_counts})
