@@ -113,6 +113,49 @@ ranks_of() {
     [ -n "$mpirun" ] && pgrep -P "$mpirun"
 }
 
+# --- histories of program_coord_load: its folder is $hist ---
+
+newest_kept() {
+    find "$hist" -name 'kept-*'
+}
+
+# All that was written down so far is linearizable, and what was acknowledged is there.
+judge() {
+    local kept since left=${TMPDIR:-/tmp}/cairn-history-$$
+    "$tools/program_coord_load" --join "$hist"/history-* >"$room/history" 2>"$room/verdict" ||
+        show=$room/verdict fail "$1: the history cannot be read"
+    if ! "$tools/program_linear" "$room/history" >"$room/verdict" 2>&1; then
+        cp "$room/history" "$left"
+        show=$room/verdict fail "$1: not linearizable; see $left"
+    fi
+    for kept in $(newest_kept); do
+        since=$(sed -n '1s/^begin //p' "$kept")
+        awk -v since="$since" '$4 == "put" && $5 ~ /^kept/ && $7 == "ok" && $3 < since { print $5, $6 }' "$room/history" |
+            sort >"$room/acknowledged"
+        sort "$kept" | comm -23 "$room/acknowledged" - >"$room/missing"
+        [ ! -s "$room/missing" ] || show=$room/missing fail "$1: $(wc -l <"$room/missing") acknowledged keys are missing"
+    done
+    [ -n "$(newest_kept)" ] || fail "$1: nobody listed the keys at the end"
+    rm -f "$hist"/kept-*
+    echo "  $1: $(cat "$room/verdict")"
+}
+
+# Every history of a process that lives, but for those of the processes named, has grown since `mark`.
+mark() {
+    wc -c "$hist"/history-* >"$room/mark"
+}
+
+grown() {
+    local size file
+    while read -r size file; do
+        case " $* " in
+        *" $(sed 's/.*history-\([0-9]*\)-.*/\1/' <<<"$file") "*) continue ;;
+        esac
+        [ -d "/proc/${file##*-}" ] || continue
+        [ "$(stat -c %s "$file")" -gt $((size + ${enough:-1000})) ] || return 1
+    done < <(grep -v ' total$' "$room/mark")
+}
+
 report() {
     if [ "$failures" -gt 0 ]; then
         echo "$failures checks failed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 180
+# timeout: 240
 # Two hosts: a rank, a daemon or mpirun is killed, and the job goes on from its snapshot. The hosts are this machine under two names,
 # each with its own host name and its own /dev/shm, reached through a stand-in for ssh; only root can make them.
 . "$(dirname "$0")/common.sh"
@@ -75,5 +75,29 @@ expect_code 85 "stop"
 run "${start[@]}"
 expect_code 0 "go on"
 cmp -s "$out" "$room/expected" || fail "go on: another answer"
+
+echo "- survive mode: a rank of the other host is killed, then its daemon"
+"$jobs/stations" --rows 2000000 --files 2 "$room/stations" || fail "stations"
+query=(--format csv --group-by station --agg 'count,mean(temperature)' "$room/stations")
+run "$cairn" run --dir "$dir" -n 2 -- "$jobs/scan" "${query[@]}"
+cp "$out" "$room/expected"
+rm -rf "$dir"
+survive=("$cairn" run --survive --dir "$dir" --hostfile "$room/hosts" -n 4)
+run "${survive[@]}" --kill 3@50% -- "$jobs/scan" --read-rate 2M "${query[@]}"
+survived() {
+    expect_code 0 "$1"
+    cmp -s "$out" "$room/expected" || fail "$1: another answer"
+    expect_text "$err" 'done in .* 0 restarts' "$1"
+    rm -rf "$dir"
+}
+expect_text "$err" 'process 3 is lost; the others go on' "a rank is killed, survive mode"
+survived "a rank is killed, survive mode"
+begin "${survive[@]}" -- "$jobs/scan" --read-rate 2M "${query[@]}"
+until_true 30 grep -q running "$dir/status/process-000003" || fail "never began"
+sleep 0.5
+kill -KILL "$(daemon_of "$(mpirun_of "$pid")" cairn)"
+finish
+expect_text "$err" '2 processes were lost' "a daemon is killed, survive mode"
+survived "a daemon is killed, survive mode"
 
 report

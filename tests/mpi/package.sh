@@ -10,7 +10,7 @@ limit=120
 
 run cmake --install "$build" --prefix "$prefix"
 expect_code 0 "cmake --install"
-for file in bin/cairn include/cairn/cairn.h; do
+for file in bin/cairn include/cairn/cairn.h include/cairn/coord.h; do
     [ -f "$prefix/$file" ] || fail "$file was not installed"
 done
 
