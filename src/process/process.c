@@ -337,7 +337,7 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_timers_end(p);
     cairn_shell_free(p);
     free_messages(p);
-    if (p->lost_count == 0) { /* else MPI_Finalize may wait for the lost one for ever; see `cairn run`'s judge */
+    if (!p->survive) { /* else MPI_Finalize may wait for ever for one that dies now, or that others know to be lost */
         cairn_link_close(p->link);
     }
     free_process(p);
