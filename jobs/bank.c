@@ -494,9 +494,29 @@ static int audit(const char *dir)
     return fflush(stdout) == 0 && right ? CAIRN_EXIT_OK : CAIRN_EXIT_FAILURE;
 }
 
-static int run(bank *b, job_fault *fault)
+/* All transfers, and the result; after a recovery in place from where the accounts are then. */
+static cairn_status transfer_all(bank *b, bool *right)
 {
     static const cairn_handlers handlers = {.on_message = on_message, .on_idle = on_idle};
+    cairn_status status;
+
+    for (;;) {
+        status = cairn_serve(b->process, &handlers, b);
+        if (status == CAIRN_OK) {
+            status = report(b, right);
+        }
+        if (status != CAIRN_E_ROLLBACK) {
+            return status;
+        }
+        status = cairn_recover(b->process, NULL);
+        if (status != CAIRN_OK) {
+            return status;
+        }
+    }
+}
+
+static int run(bank *b, job_fault *fault)
+{
     const char *what = "setting up";
     bool right = true;
     cairn_status status = set_up(b);
@@ -510,11 +530,7 @@ static int run(bank *b, job_fault *fault)
     }
     if (status == CAIRN_OK) {
         what = "transferring";
-        status = cairn_serve(b->process, &handlers, b);
-    }
-    if (status == CAIRN_OK) {
-        what = "adding up the result";
-        status = report(b, &right);
+        status = transfer_all(b, &right);
     }
     int code = cairn_leave(b->process, status, what);
 

@@ -326,13 +326,33 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+/* From wherever the field is to the result; after a recovery in place once more from where the field is then. */
+static cairn_status solve(heat *h)
+{
+    double begun = now();
+    uint64_t begun_at = h->step;
+    cairn_status status;
+
+    for (;;) {
+        status = run(h);
+        if (status == CAIRN_OK) {
+            status = report(h, now() - begun, h->step - begun_at);
+        }
+        if (status != CAIRN_E_ROLLBACK) {
+            return status;
+        }
+        status = cairn_recover(h->process, NULL);
+        if (status != CAIRN_OK) {
+            return status;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     heat h = {.size = 512, .steps = 1000, .modes = 1, .alpha = 1.0};
     job_fault fault = {""};
     const char *what = "setting up";
-    uint64_t begun_at;
-    double begun;
     cairn_status status;
 
     if (parse(&h, &fault, argc, argv)) {
@@ -360,15 +380,9 @@ int main(int argc, char **argv)
     if (status == CAIRN_OK && fault.text[0] != '\0') {
         return job_refuse(h.process, "heat", &fault);
     }
-    begun = now();
-    begun_at = h.step;
     if (status == CAIRN_OK) {
         what = "computing";
-        status = run(&h);
-    }
-    if (status == CAIRN_OK) {
-        what = "adding up the result";
-        status = report(&h, now() - begun, h.step - begun_at);
+        status = solve(&h);
     }
     int code = cairn_leave(h.process, status, what);
 

@@ -76,6 +76,25 @@ typedef struct cairn_restored {
 } cairn_restored;
 CAIRN_MUST_CHECK cairn_status cairn_restore(cairn_process *process, cairn_restored *out);
 
+/* Recovery in place (`cairn run --spares S`): when a process dies, a spare rank takes its place and all go back to the
+ * newest committed snapshot, without a new launch. From then on every call that waits, cairn_safepoint and cairn_serve
+ * return CAIRN_E_ROLLBACK until the job calls this: it loads that snapshot's state into what is protected (from this
+ * process's memory where it is still there), puts the messages that were in flight into their channels again, and returns
+ * when all processes have done so. Then the job goes on as after cairn_restore: at the top of its loop, at the step that
+ * the state says, or with cairn_serve.
+ *
+ * All requests of cairn_isend and cairn_irecv are void: forget them. `load` callbacks are called on a structure
+ * that may have content: it is to be replaced. The process that takes the place comes out of cairn_init, and must
+ * cairn_restore before it communicates. A job that does not call this ends with exit status 75, and is launched anew
+ * by `cairn run`, as is one whose process dies when there is no spare or no committed snapshot, or while others are in
+ * cairn_finalize.
+ *
+ * Collective among all processes; may return CAIRN_E_ROLLBACK never: a death during it makes it begin again.
+ * out  may be NULL.
+ * CAIRN_E_STATE    nothing was rolled back
+ * CAIRN_E_CORRUPT, CAIRN_E_MISMATCH, CAIRN_E_NOMEM   as of cairn_restore */
+CAIRN_MUST_CHECK cairn_status cairn_recover(cairn_process *process, cairn_restored *out);
+
 /* Ask for a snapshot soon. Not collective: any process may, several at once. Returns at once; the state is recorded
  * at coming safe points. CAIRN_E_STATE: this run has no DIR. */
 cairn_status cairn_snapshot(cairn_process *process);

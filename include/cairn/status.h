@@ -22,7 +22,8 @@
     X(E_MISMATCH, "does not fit this run")                                                                             \
     X(E_STOPPED, "stopped on request after a last snapshot")                                                           \
     X(E_BUG, "internal error: no status was set")                                                                      \
-    X(E_BUSY, "too much is under way: try again")
+    X(E_BUSY, "too much is under way: try again")                                                                      \
+    X(E_ROLLBACK, "all go back to a snapshot: call cairn_recover")
 
 typedef enum cairn_status {
 #define CAIRN_STATUS_ENUM(name, text) CAIRN_##name,

@@ -66,6 +66,7 @@ int cairn_exit_code(cairn_status status)
     case CAIRN_E_PEER:
     case CAIRN_E_MPI:
     case CAIRN_E_BUSY:
+    case CAIRN_E_ROLLBACK:
         return CAIRN_EXIT_AGAIN;
     case CAIRN_E_STOPPED:
         return CAIRN_EXIT_STOPPED;

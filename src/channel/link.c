@@ -35,6 +35,7 @@ typedef struct send_buffer {
 
 /* Frames to one peer. */
 typedef struct outlet {
+    int rank;           /* that the peer is */
     uint32_t backlog;   /* busy and waiting */
     uint32_t unmarked;  /* since the last mark */
     uint32_t marks;     /* under way */
@@ -44,7 +45,10 @@ typedef struct outlet {
 
 struct cairn_link {
     MPI_Comm comm;
-    uint32_t self, count;
+    MPI_Comm agreeing;    /* the processes without the spares; or comm */
+    uint32_t self, count; /* peers: processes, then spares */
+    uint32_t processes;
+    bool processes_only; /* agreements are among the processes from now on */
     bool owns_mpi;
     size_t vector_bytes; /* behind every envelope */
     size_t slot_bytes;
@@ -73,7 +77,26 @@ static uint32_t ring_depth(uint32_t count)
     return count <= 256 ? 8 : 2;
 }
 
-static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, cairn_error *error)
+/* The first processes of the launch by themselves; the spares get MPI_COMM_NULL. */
+static cairn_status part_spares(cairn_link *link, uint32_t spares, cairn_error *error)
+{
+    link->agreeing = link->comm;
+    link->processes = link->count;
+    if (spares == 0) {
+        return CAIRN_OK;
+    }
+    if (spares >= link->count) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%u spares, but only %u ranks in all", spares, link->count);
+    }
+    link->processes -= spares;
+    if (MPI_Comm_split(link->comm, link->self < link->processes ? 0 : MPI_UNDEFINED, (int)link->self,
+                       &link->agreeing) != MPI_SUCCESS) {
+        return cairn_fail(error, CAIRN_E_MPI, "MPI_Comm_split failed");
+    }
+    return CAIRN_OK;
+}
+
+static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, uint32_t spares, cairn_error *error)
 {
     int initialized = 0;
     int provided = MPI_THREAD_SINGLE;
@@ -112,7 +135,7 @@ static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, cairn_er
     MPI_Comm_size(link->comm, &size);
     link->self = (uint32_t)rank;
     link->count = (uint32_t)size;
-    return CAIRN_OK;
+    return part_spares(link, spares, error);
 }
 
 static char *slot(const cairn_link *link, const ring *r, uint32_t index)
@@ -130,8 +153,8 @@ static cairn_status open_ring(cairn_link *link, uint32_t peer)
         return CAIRN_E_NOMEM;
     }
     for (uint32_t i = 0; i < link->depth; i++) {
-        if (MPI_Recv_init(slot(link, r, i), (int)link->slot_bytes, MPI_BYTE, (int)peer, TAG_FRAME, link->comm,
-                          &r->requests[i]) != MPI_SUCCESS ||
+        if (MPI_Recv_init(slot(link, r, i), (int)link->slot_bytes, MPI_BYTE, link->outlets[peer].rank, TAG_FRAME,
+                          link->comm, &r->requests[i]) != MPI_SUCCESS ||
             MPI_Start(&r->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
@@ -140,7 +163,8 @@ static cairn_status open_ring(cairn_link *link, uint32_t peer)
     return CAIRN_OK;
 }
 
-cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, cairn_error *error)
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, uint32_t spares,
+                             cairn_error *error)
 {
     cairn_link *link = calloc(1, sizeof *link);
     cairn_status status;
@@ -148,12 +172,12 @@ cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vec
     if (link == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "link");
     }
-    status = open_mpi(link, argc, argv, error);
+    status = open_mpi(link, argc, argv, spares, error);
     if (status != CAIRN_OK) {
         free(link);
         return status;
     }
-    link->vector_bytes = vectors ? link->count * sizeof(uint64_t) : 0;
+    link->vector_bytes = vectors ? link->processes * sizeof(uint64_t) : 0;
     link->slot_bytes = SLOT_BYTES;
     if (link->vector_bytes > SLOT_BYTES / 2) {
         link->slot_bytes += link->vector_bytes;
@@ -168,6 +192,7 @@ cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vec
     }
     for (uint32_t i = 0; i < link->count; i++) {
         link->heads[i] = MPI_REQUEST_NULL;
+        link->outlets[i].rank = (int)i;
         if (i != link->self) {
             status = open_ring(link, i);
             if (status != CAIRN_OK) {
@@ -209,11 +234,9 @@ static cairn_status post(cairn_link *link, send_buffer *buffer, bool last, bool 
     if (buffer->mark) {
         o->unmarked = 0;
         o->marks++;
-        status = MPI_Issend(buffer->bytes, buffer->length, MPI_BYTE, (int)buffer->to, TAG_FRAME, link->comm,
-                            &buffer->request);
+        status = MPI_Issend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, link->comm, &buffer->request);
     } else {
-        status = MPI_Isend(buffer->bytes, buffer->length, MPI_BYTE, (int)buffer->to, TAG_FRAME, link->comm,
-                           &buffer->request);
+        status = MPI_Isend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, link->comm, &buffer->request);
     }
     if (status != MPI_SUCCESS) {
         return CAIRN_E_MPI;
@@ -314,9 +337,34 @@ void cairn_link_lose(cairn_link *link, uint32_t peer)
         }
     }
     memset(r, 0, sizeof *r);
-    link->outlets[peer] = (outlet){0};
+    link->outlets[peer] = (outlet){.rank = MPI_PROC_NULL};
     link->heads[peer] = MPI_REQUEST_NULL;
     link->lost++;
+}
+
+void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare)
+{
+    cairn_link_lose(link, process);
+    link->rings[process] = link->rings[spare];
+    link->heads[process] = link->heads[spare];
+    link->outlets[process] = link->outlets[spare];
+    memset(&link->rings[spare], 0, sizeof(ring));
+    link->heads[spare] = MPI_REQUEST_NULL;
+    link->outlets[spare] = (outlet){.rank = MPI_PROC_NULL};
+    for (send_buffer *b = link->busy_sends; b != NULL; b = b->next) {
+        b->to = b->to == spare ? process : b->to;
+    }
+    for (send_buffer *b = link->outlets[process].first; b != NULL; b = b->next) {
+        b->to = process;
+    }
+    if (link->self == spare) {
+        link->self = process;
+    }
+}
+
+void cairn_link_part(cairn_link *link)
+{
+    link->processes_only = true;
 }
 
 uint32_t cairn_link_self(const cairn_link *link)
@@ -478,8 +526,8 @@ cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *dat
         return CAIRN_E_NOMEM;
     }
     for (uint32_t i = 0; i < transfer->pieces; i++) {
-        if (MPI_Isend((const char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, (int)to,
-                      TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+        if (MPI_Isend((const char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE,
+                      link->outlets[to].rank, TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }
@@ -495,8 +543,8 @@ cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data
         return CAIRN_E_NOMEM;
     }
     for (uint32_t i = 0; i < transfer->pieces; i++) {
-        if (MPI_Irecv((char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, (int)from, TAG_PAYLOAD,
-                      link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+        if (MPI_Irecv((char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, link->outlets[from].rank,
+                      TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }
@@ -630,12 +678,17 @@ static cairn_status finish(cairn_link *link, MPI_Request *request, double second
     }
 }
 
+static MPI_Comm agreeing(const cairn_link *link)
+{
+    return link->processes_only ? link->agreeing : link->comm;
+}
+
 cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
                                   cairn_error *error)
 {
     MPI_Request request;
 
-    if (MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, link->comm, &request) != MPI_SUCCESS) {
+    if (MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, agreeing(link), &request) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Ibcast failed", what);
     }
     return finish(link, &request, seconds, what, error);
@@ -646,7 +699,7 @@ cairn_status cairn_link_max(cairn_link *link, uint64_t *value, double seconds, c
     uint64_t mine = *value;
     MPI_Request request;
 
-    if (MPI_Iallreduce(&mine, value, 1, MPI_UINT64_T, MPI_MAX, link->comm, &request) != MPI_SUCCESS) {
+    if (MPI_Iallreduce(&mine, value, 1, MPI_UINT64_T, MPI_MAX, agreeing(link), &request) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Iallreduce failed", what);
     }
     return finish(link, &request, seconds, what, error);
@@ -657,7 +710,7 @@ cairn_status cairn_link_gather(cairn_link *link, uint64_t value, uint64_t *value
 {
     MPI_Request request;
 
-    if (MPI_Iallgather(&value, 1, MPI_UINT64_T, values, 1, MPI_UINT64_T, link->comm, &request) != MPI_SUCCESS) {
+    if (MPI_Iallgather(&value, 1, MPI_UINT64_T, values, 1, MPI_UINT64_T, agreeing(link), &request) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "%s: MPI_Iallgather failed", what);
     }
     return finish(link, &request, seconds, what, error);

@@ -28,8 +28,10 @@ typedef struct cairn_frame {
     const void *payload;
 } cairn_frame;
 
-/* Begin MPI if nobody has, and make the rings. vectors: envelopes carry vector clocks. */
-cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, cairn_error *error);
+/* Begin MPI if nobody has, and make the rings. vectors: envelopes carry vector clocks. The last `spares` ranks are no
+ * processes: peers are numbered with the processes first, then the spares. */
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, uint32_t spares,
+                             cairn_error *error);
 /* Ends MPI if cairn_link_open began it. Collective among those that are not lost, once all traffic has ended. */
 void cairn_link_close(cairn_link *link);
 /* Process `peer` is dead, or counts as dead: nothing is sent to it or taken from it from now on. What MPI still holds
@@ -37,8 +39,13 @@ void cairn_link_close(cairn_link *link);
  * matched to the beginning of a long message of a dead process ends neither by itself nor by MPI_Cancel. The newest frame
  * to it is given to MPI even if frames wait; those before it are left out. */
 void cairn_link_lose(cairn_link *link, uint32_t peer);
+/* From now on the rank that was peer `spare` is peer `process`, whose rank is lost. In `spare` itself, too: its own
+ * number changes. There is no peer `spare` any more. */
+void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare);
+/* Agreements (below) are among the processes from now on, without the spares. */
+void cairn_link_part(cairn_link *link);
 uint32_t cairn_link_self(const cairn_link *link);
-uint32_t cairn_link_count(const cairn_link *link);
+uint32_t cairn_link_count(const cairn_link *link); /* of peers */
 /* The longest payload of a frame. */
 size_t cairn_link_frame_max(const cairn_link *link);
 /* End the whole job; does not return. */

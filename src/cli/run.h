@@ -52,6 +52,7 @@ typedef struct cairn_run_options {
     double hang_timeout; /* 0: never */
     double grace;
     bool start_over, quiet, survive;
+    uint32_t spares; /* ranks beside the processes, to take the place of those that die */
     cairn_run_kill kills[CAIRN_RUN_KILLS_MAX];
     uint32_t kill_count;
     char **job; /* NULL terminated, borrowed from argv */
@@ -145,6 +146,12 @@ typedef struct cairn_run {
     char tmp[PATH_MAX], shm[PATH_MAX]; /* mpirun's files of one launch; "" = its own choice */
     cairn_run_launch launch;
 } cairn_run;
+
+/* Ranks may die without mpirun ending the launch. */
+static inline bool cairn_run_outlives(const cairn_run_options *options)
+{
+    return options->survive || options->spares > 0;
+}
 
 double cairn_run_now(void);
 /* Print "cairn: run: ..." on stderr, after taking the bar away, and into the log. */

@@ -219,10 +219,10 @@ cairn_run_verdict cairn_run_judge(const cairn_run *run, int *code, char *text, s
         (void)snprintf(text, bytes, "%s", launch->hung_text);
         return CAIRN_RUN_RESTART;
     }
-    if (run->options.survive && judge_survivors(run, &verdict, code, text, bytes)) {
+    if (cairn_run_outlives(&run->options) && judge_survivors(run, &verdict, code, text, bytes)) {
         return verdict;
     }
-    if (status == 0 && !run->options.survive) { /* there mpirun ends with 0 whatever happened */
+    if (status == 0 && !cairn_run_outlives(&run->options)) { /* there mpirun ends with 0 whatever happened */
         return judge_success(launch, code, text, bytes);
     }
     if (WIFSIGNALED(launch->status) && launch->filter.process < 0) {

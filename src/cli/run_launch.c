@@ -108,17 +108,18 @@ static void add_local(argument_list *list, const cairn_run *run)
         add_mca(list, options, "btl_vader_backing_directory", run->shm);
     }
     /* Up to two processes mpirun would bind each to one core, and with it the threads that write snapshots. */
-    if (options->count <= 2 && !is_chosen(options, "bind-to") && !is_chosen(options, "hwloc_base_binding_policy")) {
+    if (options->count + options->spares <= 2 && !is_chosen(options, "bind-to") &&
+        !is_chosen(options, "hwloc_base_binding_policy")) {
         add(list, "--bind-to");
         add(list, "none");
     }
 }
 
 static const char *const forwarded[] = {
-    CAIRN_ENV_DIR,          CAIRN_ENV_RUN,      CAIRN_ENV_LAUNCH,  CAIRN_ENV_REASON,
-    CAIRN_ENV_INTERVAL,     CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,    CAIRN_ENV_CLOCK,
-    CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,     CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER,
-    CAIRN_ENV_ACCEPTORS,    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,  CAIRN_ENV_LOG_SEGMENT};
+    CAIRN_ENV_DIR,     CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH, CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
+    CAIRN_ENV_MTBF,    CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,  CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
+    CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES, CAIRN_ENV_ACCEPTORS,    CAIRN_ENV_ELECTION,
+    CAIRN_ENV_LEASES,  CAIRN_ENV_LOG_SEGMENT};
 
 /* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
 static char **make_arguments(cairn_run *run, char **words)
@@ -140,19 +141,19 @@ static char **make_arguments(cairn_run *run, char **words)
     if (geteuid() == 0) {
         add(&list, "--allow-run-as-root");
     }
-    (void)snprintf(count_text, sizeof count_text, "%u", options->count);
+    (void)snprintf(count_text, sizeof count_text, "%u", options->count + options->spares);
     add(&list, "-n");
     add(&list, count_text);
     if (hostfile != NULL) {
         add(&list, "--hostfile");
         add(&list, hostfile);
     }
-    if (options->count > slots_of(options, hostfile) && !is_chosen(options, "oversubscribe")) {
+    if (options->count + options->spares > slots_of(options, hostfile) && !is_chosen(options, "oversubscribe")) {
         add(&list, "--oversubscribe");
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
     add_mca(&list, options, "odls_base_sigkill_timeout", "0");
-    if (options->survive) {
+    if (cairn_run_outlives(options)) {
         add_mca(&list, options, "orte_enable_recovery", "1");
     }
     if (is_local(options)) {
@@ -226,6 +227,12 @@ static void set_environment(const cairn_run *run)
         (void)setenv(CAIRN_ENV_SURVIVE, "1", 1);
     } else {
         (void)unsetenv(CAIRN_ENV_SURVIVE);
+    }
+    (void)snprintf(number, sizeof number, "%u", options->spares);
+    if (options->spares > 0) {
+        (void)setenv(CAIRN_ENV_SPARES, number, 1);
+    } else {
+        (void)unsetenv(CAIRN_ENV_SPARES);
     }
     /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
     (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);

@@ -29,6 +29,8 @@ static const char help_text[] =
     "      --clock KIND        lamport (default) or vector\n"
     "\n"
     "Failures:\n"
+    "      --spares S          ranks beside the processes that wait to take the place of one that dies: all go back\n"
+    "                          to the newest snapshot without a new launch, if the job can (heat, bank)\n"
     "      --survive           when a process dies, the others go on without a restart, if the job can (scan)\n"
     "      --restarts K        give up after K restarts (default 10)\n"
     "      --hang-timeout S    restart when no process has sent, received, passed a safe point or reported\n"
@@ -172,7 +174,8 @@ enum {
     OPTION_START_OVER,
     OPTION_MPIRUN_ARGS,
     OPTION_QUIET,
-    OPTION_SURVIVE
+    OPTION_SURVIVE,
+    OPTION_SPARES
 };
 
 static const struct option long_options[] = {{"processes", required_argument, NULL, 'n'},
@@ -191,6 +194,7 @@ static const struct option long_options[] = {{"processes", required_argument, NU
                                              {"mpirun-args", required_argument, NULL, OPTION_MPIRUN_ARGS},
                                              {"quiet", no_argument, NULL, OPTION_QUIET},
                                              {"survive", no_argument, NULL, OPTION_SURVIVE},
+                                             {"spares", required_argument, NULL, OPTION_SPARES},
                                              {"help", no_argument, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
 
@@ -271,6 +275,8 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
     case OPTION_SURVIVE:
         options->survive = true;
         return -1;
+    case OPTION_SPARES:
+        return whole_of(value, 0, 1e4, &options->spares) ? -1 : usage("--spares %s: a number from 0 is needed", value);
     default:
         return parse_snapshot_option(options, option, value);
     }
@@ -357,6 +363,9 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
         if (strcmp(options->job[i], ":") == 0) {
             return usage("%s", "the job has an argument ':', which mpirun takes for the start of another program");
         }
+    }
+    if (options->survive && options->spares > 0) {
+        return usage("%s", "--survive and --spares are two ways to go on: choose one");
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {
         if (options->kills[i].process >= options->count) {

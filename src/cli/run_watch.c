@@ -282,7 +282,7 @@ static void tick(cairn_run *run, double now)
 
     cairn_run_read_beats(run);
     pass_wishes(run);
-    if (run->options.survive) {
+    if (cairn_run_outlives(&run->options)) {
         look_for_survivors(run, now);
     } else {
         look_for_orphans(run, now);

@@ -46,6 +46,7 @@ static bool read_seal(const cairn_kv *kv, cairn_part_seal *seal)
 
 typedef struct choice {
     cairn_process *process;
+    uint32_t incarnation;
     uint64_t number;
     cairn_part_seal seal;
 } choice;
@@ -82,13 +83,17 @@ static void chosen(void *context, const cairn_response *response)
     cairn_process *p = c->process;
     cairn_part_seal other;
 
+    if (response->status != CAIRN_OK && c->incarnation != p->incarnation) {
+        free(c); /* of before a recovery: what was chosen is in the log */
+        return;
+    }
     if (response->status != CAIRN_OK) {
         undecided(p, c->number, response->text[0] != '\0' ? response->text : cairn_status_text(response->status));
     } else if (response->held ||
                (response->kv_count == 1 && response->kvs[0].key != NULL && read_seal(&response->kvs[0], &other) &&
                 other.bytes == c->seal.bytes && cairn_digest_equal(other.digest, c->seal.digest))) {
         confirm(p, c); /* chosen now, or by the same proposal that was sent twice */
-    } else {
+    } else if (c->incarnation == p->incarnation) {
         fprintf(stderr, "cairn: snapshot %" PRIu64 " not committed: another one of this number was chosen before\n",
                 c->number);
         cairn_core_event(p, CL_FAILED, c->number);
@@ -102,14 +107,18 @@ static cairn_status propose(cairn_process *p, uint64_t number, const cairn_part_
     char key[64];
     char value[80];
     size_t bytes = seal_text(value, seal);
-    cairn_compare absent = {.kind = CAIRN_COMPARE_CREATED, .key = key, .number = 0};
+    char view[CAIRN_LOST_KEY_BYTES];
+    uint64_t view_revision = cairn_recovery_view_key(p, view);
+    /* What was recorded before a recovery is not committed after it. */
+    cairn_compare compares[2] = {{.kind = CAIRN_COMPARE_CREATED, .key = key, .number = 0},
+                                 {.kind = CAIRN_COMPARE_MODIFIED, .key = view, .number = view_revision}};
     cairn_do put = {.kind = CAIRN_DO_PUT, .key = key, .value = value, .bytes = bytes};
     cairn_do get = {.kind = CAIRN_DO_GET, .key = key};
     cairn_question request = {.op = CAIRN_OP_TXN,
                               .flags = CAIRN_REQUEST_REPEAT,
                               .key = "",
-                              .txn = {.compares = &absent,
-                                      .compare_count = 1,
+                              .txn = {.compares = compares,
+                                      .compare_count = p->recover ? 2 : 1,
                                       .then = &put,
                                       .then_count = 1,
                                       .otherwise = &get,
@@ -134,11 +143,14 @@ static void note_cost(cairn_process *p)
 
 void cairn_commit_proposed(cairn_process *p, task *t)
 {
-    choice *c = t->status == CAIRN_OK ? malloc(sizeof *c) : NULL;
+    bool stale = t->commit.incarnation != p->incarnation; /* there was a recovery meanwhile */
+    choice *c = t->status == CAIRN_OK && !stale ? malloc(sizeof *c) : NULL;
     cairn_status status = t->status == CAIRN_OK && c == NULL ? CAIRN_E_NOMEM : t->status;
 
-    if (status == CAIRN_OK) {
-        *c = (choice){.process = p, .number = t->attempt, .seal = t->seal};
+    if (stale) {
+        status = CAIRN_OK;
+    } else if (status == CAIRN_OK) {
+        *c = (choice){.process = p, .incarnation = p->incarnation, .number = t->attempt, .seal = t->seal};
         status = propose(p, t->attempt, &t->seal, chosen, c);
     }
     if (status != CAIRN_OK) {
@@ -346,4 +358,39 @@ bool cairn_commit_chosen(const cairn_process *p, uint64_t number)
         }
     }
     return p->consensus == NULL; /* there is no log to ask: a record is all there is */
+}
+
+/* ---------------------------------------------------------------- in a recovery in place */
+
+uint64_t cairn_commit_newest(cairn_process *p, uint64_t before)
+{
+    cairn_question question = {
+        .op = CAIRN_OP_READ, .flags = CAIRN_REQUEST_PREFIX, .key = KEY_PREFIX, .number = CAIRN_RANGE_MAX};
+    cairn_response response = {0};
+    uint64_t newest = 0;
+
+    if (cairn_consensus_peek(p, &question, &response) != CAIRN_OK || response.status != CAIRN_OK) {
+        return 0;
+    }
+    for (size_t i = 0; i < response.kv_count; i++) {
+        uint64_t number = strtoull(response.kvs[i].key + strlen(KEY_PREFIX), NULL, 10);
+
+        newest = number > before && number > newest ? number : newest;
+    }
+    return newest;
+}
+
+cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error)
+{
+    char key[64];
+    cairn_question question = {.op = CAIRN_OP_READ, .key = key};
+    cairn_response response = {0};
+    cairn_part_seal seal;
+
+    key_of(key, number);
+    if (cairn_consensus_peek(p, &question, &response) != CAIRN_OK || response.status != CAIRN_OK ||
+        response.kv_count != 1 || !read_seal(&response.kvs[0], &seal)) {
+        return CAIRN_E_NOT_FOUND; /* not here yet, or pruned */
+    }
+    return cairn_store_confirm(p->dir, number, &seal, error);
 }

@@ -153,7 +153,7 @@ void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame)
     const cairn_envelope *e = frame->envelope;
     assembly *a;
 
-    if (c == NULL || c->failed || e->tag > CAIRN_REPLICA_MESSAGE_MAX(CONSENSUS_VALUE_MAX) ||
+    if (c == NULL || c->failed || c->replica == NULL || e->tag > CAIRN_REPLICA_MESSAGE_MAX(CONSENSUS_VALUE_MAX) ||
         e->sequence + e->bytes > e->tag) {
         return;
     }

@@ -12,6 +12,13 @@
  * applied what was chosen before. */
 cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error);
 void cairn_consensus_end(cairn_process *p);
+/* A spare that takes a process's place takes its place in the group too: suspend as soon as it knows (nothing is said
+ * in either name any more), resume as that member. An acceptor's log is locked while who wrote it lives:
+ * CAIRN_E_STATE after `seconds`. */
+void cairn_consensus_suspend(cairn_process *p);
+cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_error *error);
+/* Another rank speaks for this member from now on. */
+void cairn_consensus_moved(cairn_process *p, uint32_t member);
 /* Timers, results of the log thread, requests of the socket. Called by cairn_drive. */
 void cairn_consensus_drive(cairn_process *p);
 void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame);

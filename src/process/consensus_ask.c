@@ -204,7 +204,7 @@ static cairn_status ask(cairn_process *p, const cairn_question *request, const v
 {
     consensus *c = p->consensus;
 
-    if (c->failed || c->over) {
+    if (c->failed || c->over || c->replica == NULL) {
         refuse_now(c, tag);
     } else if (request->op == CAIRN_OP_STATUS) {
         answer_status(p, tag);
@@ -262,29 +262,36 @@ void cairn_consensus_forget(cairn_process *p, uint64_t tag)
 
 bool cairn_consensus_leads(const cairn_process *p)
 {
-    return p->consensus != NULL && !p->consensus->failed && mp_is_leader(cairn_replica_core(p->consensus->replica));
+    const consensus *c = p->consensus;
+
+    return c != NULL && c->replica != NULL && !c->failed && mp_is_leader(cairn_replica_core(c->replica));
 }
 
 uint64_t cairn_consensus_revision(const cairn_process *p)
 {
-    return p->consensus == NULL ? 0 : cairn_state_revision(cairn_replica_state(p->consensus->replica));
+    const consensus *c = p->consensus;
+
+    return c == NULL || c->replica == NULL ? 0 : cairn_state_revision(cairn_replica_state(c->replica));
 }
 
 cairn_status cairn_consensus_peek(cairn_process *p, const cairn_question *request, cairn_response *response)
 {
-    return p->consensus == NULL ? CAIRN_E_STATE
-                                : cairn_state_read(cairn_replica_state(p->consensus->replica), request, response);
+    consensus *c = p->consensus;
+
+    return c == NULL || c->replica == NULL ? CAIRN_E_STATE
+                                           : cairn_state_read(cairn_replica_state(c->replica), request, response);
 }
 
 double cairn_consensus_silent(const cairn_process *p, uint32_t process)
 {
     const consensus *c = p->consensus;
-    uint64_t heard = c == NULL ? 0 : mp_heard(cairn_replica_core(c->replica), process);
     uint64_t now = consensus_now();
+    uint64_t heard;
 
-    if (c == NULL || c->leads_since == 0) {
+    if (c == NULL || c->replica == NULL || c->leads_since == 0) {
         return 0.0;
     }
+    heard = mp_heard(cairn_replica_core(c->replica), process);
     heard = heard > c->leads_since ? heard : c->leads_since;
     return now < heard ? 0.0 : (double)(now - heard) * 1e-6;
 }
@@ -292,7 +299,7 @@ double cairn_consensus_silent(const cairn_process *p, uint32_t process)
 void cairn_consensus_stats(const cairn_process *p, cairn_replica_stats *out)
 {
     *out = (cairn_replica_stats){0};
-    if (p->consensus != NULL) {
+    if (p->consensus != NULL && p->consensus->replica != NULL) {
         cairn_replica_get_stats(p->consensus->replica, out);
     }
 }

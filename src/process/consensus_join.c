@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WINDOW           256
 #define PIPELINE         32
 #define SEGMENT_BYTES    ((uint64_t)1 << 20)
 #define ELECTION_DEFAULT 0.4 /* seconds */
+#define ELECTION_RECOVER 0.2 /* the same where who dies is replaced: the leader, too, is to be missed soon */
+#define LOCK_PAUSE_NS    5000000L
 
 typedef struct group_facts {
     cairn_group group;
@@ -62,8 +65,9 @@ static bool check_environment(cairn_error *error)
 static mp_options paxos_options(const cairn_process *p, const cairn_group *group)
 {
     const char *text = getenv(CAIRN_ENV_ELECTION);
-    double seconds = text == NULL ? ELECTION_DEFAULT : strtod(text, NULL);
-    uint64_t election = (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : ELECTION_DEFAULT) * 1e6);
+    double usual = p->recover ? ELECTION_RECOVER : ELECTION_DEFAULT;
+    double seconds = text == NULL ? usual : strtod(text, NULL);
+    uint64_t election = (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : usual) * 1e6);
     const char *leases = getenv(CAIRN_ENV_LEASES);
     mp_options o = {.self = p->self,
                     .count = group->count,
@@ -138,7 +142,7 @@ static cairn_status find_group(cairn_process *p, const uint64_t *nodes, cairn_gr
     cairn_status status = cairn_group_read(p->dir, &old, error);
 
     *group = old;
-    if (status == CAIRN_OK && old.count == p->count && (wanted == 0 || wanted == old.acceptor_count)) {
+    if (status == CAIRN_OK && old.count == p->peers && (wanted == 0 || wanted == old.acceptor_count)) {
         return CAIRN_OK;
     }
     if (status != CAIRN_OK && status != CAIRN_E_NOT_FOUND) {
@@ -146,6 +150,7 @@ static cairn_status find_group(cairn_process *p, const uint64_t *nodes, cairn_gr
     }
     *group = (cairn_group){.epoch = status == CAIRN_OK ? old.epoch + 1 : 1};
     cairn_group_choose(group, nodes, p->count, wanted);
+    group->count = p->peers; /* spares learn */
     if (status == CAIRN_E_NOT_FOUND) {
         return begin_group(p, group, error);
     }
@@ -170,7 +175,7 @@ static uint64_t node_of_this(void)
 static cairn_status agree_on_group(cairn_process *p, cairn_error *error)
 {
     group_facts facts = {0};
-    uint64_t *nodes = calloc(p->count, sizeof *nodes);
+    uint64_t *nodes = calloc(p->peers, sizeof *nodes);
     cairn_status status;
 
     if (nodes == NULL) {
@@ -230,7 +235,7 @@ static cairn_status count_votes(cairn_process *p, cairn_status opened, cairn_err
 {
     const cairn_group *g = &p->consensus->group;
     uint64_t mine = (uint64_t)opened << 1;
-    uint64_t *all = calloc(p->count, sizeof *all);
+    uint64_t *all = calloc(p->peers, sizeof *all);
     uint32_t voters = 0;
     cairn_status worst = CAIRN_OK;
     cairn_status status;
@@ -242,7 +247,7 @@ static cairn_status count_votes(cairn_process *p, cairn_status opened, cairn_err
         mine |= mp_generation(cairn_replica_core(p->consensus->replica)) > 0 ? 1 : 0;
     }
     status = cairn_link_gather(p->link, mine, all, p->deadline, "opening the consensus logs", error);
-    for (uint32_t i = 0; i < p->count; i++) {
+    for (uint32_t i = 0; i < p->peers; i++) {
         voters += (uint32_t)(all[i] & 1);
         worst = all[i] >> 1 > (uint64_t)worst ? (cairn_status)(all[i] >> 1) : worst;
     }
@@ -351,7 +356,7 @@ cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error)
     }
     c = p->consensus = calloc(1, sizeof *c);
     if (c == NULL || (c->questions = calloc(CONSENSUS_ASKED_MAX, sizeof *c->questions)) == NULL ||
-        (c->assemblies = calloc(p->count, sizeof *c->assemblies)) == NULL) {
+        (c->assemblies = calloc(p->peers, sizeof *c->assemblies)) == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "the coordination service");
     }
     c->end = &c->first;
@@ -379,6 +384,43 @@ cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error)
     }
     if (status == CAIRN_OK && !c->group.formed) {
         status = form(p, error);
+    }
+    return status == CAIRN_OK && p->self < p->count ? cairn_socket_start(p, error) : status;
+}
+
+void cairn_consensus_moved(cairn_process *p, uint32_t member)
+{
+    if (p->consensus != NULL) {
+        p->consensus->assemblies[member].total = 0; /* the rest of it was sent to nobody */
+    }
+}
+
+void cairn_consensus_suspend(cairn_process *p)
+{
+    consensus *c = p->consensus;
+
+    cairn_replica_close(c->replica);
+    c->replica = NULL;
+    c->next_tick = 0;
+    c->leads_since = 0;
+    for (uint32_t i = 0; i < p->peers; i++) {
+        c->assemblies[i].total = 0;
+    }
+}
+
+cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_error *error)
+{
+    consensus *c = p->consensus;
+    const struct timespec pause = {0, LOCK_PAUSE_NS};
+    double end = cairn_now() + seconds;
+    cairn_status status;
+
+    while ((status = open_replica(p, error)) == CAIRN_E_STATE && cairn_now() < end) {
+        cairn_drive(p); /* a later recovery may make all this idle: then it is over, too */
+        (void)nanosleep(&pause, NULL);
+    }
+    if (status == CAIRN_OK && c->has_disk) {
+        status = consensus_start_log(p, error);
     }
     return status == CAIRN_OK ? cairn_socket_start(p, error) : status;
 }
@@ -408,7 +450,7 @@ void cairn_consensus_end(cairn_process *p)
     if (c->has_disk) {
         cairn_disk_close(&c->disk);
     }
-    for (uint32_t i = 0; c->assemblies != NULL && i < p->count; i++) {
+    for (uint32_t i = 0; c->assemblies != NULL && i < p->peers; i++) {
         free(c->assemblies[i].data);
     }
     free(c->assemblies);

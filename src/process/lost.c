@@ -34,7 +34,8 @@ void cairn_say_ready(cairn_process *p)
 {
     if (p->survive && !p->ready[p->self]) {
         p->ready[p->self] = true;
-        cairn_send_control(p, CL_ALL, CONTROL_READY, 0);
+        cairn_send_ready(p, 0);
+        cairn_recovery_ready(p, p->self, &(ready_report){0});
     }
 }
 
@@ -172,7 +173,7 @@ static void lose(cairn_process *p, uint32_t who)
 
 void cairn_lost_drive(cairn_process *p)
 {
-    if (p->consensus != NULL) {
+    if (p->consensus != NULL && !p->recover) {
         cairn_detect(p);
     }
     if (!p->losing) {
@@ -231,7 +232,7 @@ cairn_status cairn_tell_lost(cairn_process *p)
 
 bool cairn_survives(const cairn_process *p)
 {
-    return p->survive;
+    return p->survive && !p->recover;
 }
 
 bool cairn_alive(const cairn_process *p, uint32_t id)

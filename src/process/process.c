@@ -16,6 +16,7 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     const char *launch = getenv(CAIRN_ENV_LAUNCH);
     const char *timeout = getenv(CAIRN_ENV_WAIT_TIMEOUT);
     const char *survive = getenv(CAIRN_ENV_SURVIVE);
+    uint32_t spares = p->peers - p->count;
 
     if (timeout != NULL) {
         char *end;
@@ -30,13 +31,18 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     if (launch != NULL) {
         p->incarnation = (uint32_t)strtoul(launch, NULL, 10);
     }
+    p->recover = spares > 0;
+    if (p->recover && (dir == NULL || dir[0] == '\0')) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s=%u: without %s there is nothing to go back to", CAIRN_ENV_SPARES,
+                          spares, CAIRN_ENV_DIR);
+    }
     if (dir != NULL && dir[0] != '\0') {
         if (strlen(dir) >= sizeof p->dir) {
             return cairn_fail(error, CAIRN_E_INVALID, "%s: longer than %zu bytes", CAIRN_ENV_DIR, sizeof p->dir - 1);
         }
         (void)snprintf(p->dir, sizeof p->dir, "%s", dir);
         p->lost_after = cairn_lost_after();
-        p->survive = survive != NULL && survive[0] != '\0' && strcmp(survive, "0") != 0;
+        p->survive = p->recover || (survive != NULL && survive[0] != '\0' && strcmp(survive, "0") != 0);
     }
     return CAIRN_OK;
 }
@@ -76,12 +82,13 @@ static cairn_status open_channels(cairn_process *p, bool vectors)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     long here = local == NULL ? (long)p->count : strtol(local, NULL, 10);
 
+    here = here > (long)p->count ? (long)p->count : here; /* spares sleep */
     p->spin_rounds = here > cores ? 100 : 20000;
     p->channels = calloc(p->count, sizeof *p->channels);
     p->reports = calloc(p->count, sizeof *p->reports);
-    p->lost = calloc(p->count, sizeof *p->lost);
-    p->left = calloc(p->count, sizeof *p->left);
-    p->ready = calloc(p->count, sizeof *p->ready);
+    p->lost = calloc(p->peers, sizeof *p->lost);
+    p->left = calloc(p->peers, sizeof *p->left);
+    p->ready = calloc(p->peers, sizeof *p->ready);
     if (p->channels == NULL || p->reports == NULL || p->lost == NULL || p->left == NULL || p->ready == NULL) {
         return CAIRN_E_NOMEM;
     }
@@ -102,7 +109,8 @@ static cairn_status open_channels(cairn_process *p, bool vectors)
     return CAIRN_OK;
 }
 
-static cairn_status open_core(cairn_process *p, uint64_t latest)
+/* A spare has none before it carries a process. */
+cairn_status cairn_core_open(cairn_process *p, uint64_t latest)
 {
     void *memory = malloc(cl_bytes(p->count));
 
@@ -116,6 +124,7 @@ static cairn_status open_core(cairn_process *p, uint64_t latest)
 /* Everything after MPI is up; errors that all processes share end without MPI_Abort. */
 static cairn_status join(cairn_process *p, bool vectors, const int *argc, char ***argv)
 {
+    bool spare = p->self >= p->count;
     uint64_t latest = 0;
     cairn_status status = open_channels(p, vectors);
 
@@ -125,10 +134,11 @@ static cairn_status join(cairn_process *p, bool vectors, const int *argc, char *
     if (status == CAIRN_OK) {
         status = cairn_open_run(p, &latest);
     }
-    if (status == CAIRN_OK) {
-        status = open_core(p, latest);
+    p->launch = p->incarnation;
+    if (status == CAIRN_OK && !spare) {
+        status = cairn_core_open(p, latest);
     }
-    if (status == CAIRN_OK) {
+    if (status == CAIRN_OK && !spare) {
         status = cairn_timers_start(p, &p->error);
     }
     if (status == CAIRN_OK && !cairn_service_start(p, &p->error)) {
@@ -140,14 +150,31 @@ static cairn_status join(cairn_process *p, bool vectors, const int *argc, char *
     if (status == CAIRN_OK) {
         status = cairn_consensus_start(p, &p->error);
     }
+    if (status == CAIRN_OK && p->recover) {
+        status = cairn_recovery_start(p, latest);
+    }
     return status;
+}
+
+/* Of the launch's ranks so many carry no process at first. A text that is no number counts as none, and is refused
+ * later, when there is somebody to tell. */
+static uint32_t count_spares(bool *bad)
+{
+    const char *text = getenv(CAIRN_ENV_SPARES);
+    char *end = NULL;
+    unsigned long spares = text == NULL ? 0 : strtoul(text, &end, 10);
+
+    *bad = text != NULL && (end == text || *end != '\0' || spares > 1000000);
+    return *bad ? 0 : (uint32_t)spares;
 }
 
 cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
 {
     cairn_process *p = calloc(1, sizeof *p);
     bool bad_clock;
+    bool bad_spares;
     bool vectors = wants_vectors(&bad_clock);
+    uint32_t spares = count_spares(&bad_spares);
     uint64_t worst;
     cairn_status status;
 
@@ -161,16 +188,19 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
     p->deadline = CAIRN_WAIT_TIMEOUT_DEFAULT;
     p->started = cairn_now();
     atomic_store(&p->inside, 1); /* the service thread stays out until the end of this call */
-    status = cairn_link_open(&p->link, argc, argv, vectors, &p->error);
+    status = cairn_link_open(&p->link, argc, argv, vectors, spares, &p->error);
     if (status != CAIRN_OK) {
         fprintf(stderr, "cairn: %s\n", p->error.text);
         cairn_link_abort(NULL, cairn_exit_code(status));
     }
     p->self = cairn_link_self(p->link);
-    p->count = cairn_link_count(p->link);
-    status = bad_clock ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: lamport or vector, not %s", CAIRN_ENV_CLOCK,
-                                    getenv(CAIRN_ENV_CLOCK))
-                       : read_environment(p, &p->error);
+    p->peers = cairn_link_count(p->link);
+    p->count = p->peers - spares;
+    status = bad_spares  ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: not a number of spares: %s", CAIRN_ENV_SPARES,
+                                      getenv(CAIRN_ENV_SPARES))
+             : bad_clock ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: lamport or vector, not %s", CAIRN_ENV_CLOCK,
+                                      getenv(CAIRN_ENV_CLOCK))
+                         : read_environment(p, &p->error);
     if (status == CAIRN_OK) {
         status = join(p, vectors, argc, argv);
     }
@@ -191,6 +221,11 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
         cairn_writer_end(p);
         cairn_link_close(p->link);
         return (cairn_status)worst; /* the handle is lost on purpose: the exit handlers may still look at it */
+    }
+    cairn_link_part(p->link);
+    if (p->self >= p->count && (status = cairn_spare_wait(p)) != CAIRN_OK) {
+        fprintf(stderr, "cairn: process %u cannot be taken over: %s\n", p->self, p->error.text);
+        cairn_end_all(p, CAIRN_EXIT_AGAIN);
     }
     *out = p;
     cairn_exit_call(p);
@@ -336,6 +371,7 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_beat_now(p, CAIRN_PHASE_FINISHED, -1);
     cairn_timers_end(p);
     cairn_shell_free(p);
+    cairn_recovery_free(p);
     free_messages(p);
     if (!p->survive) { /* else MPI_Finalize may wait for ever for one that dies now, or that others know to be lost */
         cairn_link_close(p->link);

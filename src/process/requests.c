@@ -20,8 +20,23 @@ static cairn_request *new_request(cairn_process *p)
     return r;
 }
 
+static void forget_send(cairn_process *p, const cairn_request *r)
+{
+    cairn_request **at = &p->open_sends;
+
+    while (*at != NULL && *at != r) {
+        at = &(*at)->next;
+    }
+    if (*at == r) {
+        *at = r->next;
+    }
+}
+
 static void free_request(cairn_process *p, cairn_request *r)
 {
+    if (!r->receive && p->recover) {
+        forget_send(p, r);
+    }
     r->next = p->free_requests;
     p->free_requests = r;
 }
@@ -50,6 +65,11 @@ cairn_status cairn_isend(cairn_process *p, uint32_t to, uint32_t tag, const void
         return cairn_say(p, status, "send of %zu bytes to process %u", bytes, to);
     }
     r->done = r->transfer == NULL;
+    if (p->recover) {
+        r->rank = cairn_recovery_rank(p, to);
+        r->next = p->open_sends;
+        p->open_sends = r;
+    }
     *request = r;
     cairn_exit_call(p);
     return CAIRN_OK;
@@ -201,7 +221,9 @@ cairn_status cairn_test(cairn_process *p, cairn_request **request, cairn_message
         cairn_drive(p);
         status = p->fatal != CAIRN_OK ? p->fatal : advance(p, *request, message);
     }
-    if (status != CAIRN_E_AGAIN) {
+    if (status == CAIRN_E_ROLLBACK) {
+        *request = NULL; /* it goes in cairn_requests_void */
+    } else if (status != CAIRN_E_AGAIN) {
         free_request(p, *request);
         *request = NULL;
     }
@@ -266,6 +288,10 @@ cairn_status cairn_wait(cairn_process *p, cairn_request **request, cairn_message
         }
         if (status != CAIRN_OK && !(r->receive && r->got != NULL && r->got->transfer == NULL)) {
             *request = NULL;
+            if (status == CAIRN_E_ROLLBACK) {
+                cairn_exit_call(p);
+                return status; /* it goes in cairn_requests_void */
+            }
             return wait_failed(p, r, status);
         }
     }
@@ -289,4 +315,27 @@ cairn_status cairn_wait_all(cairn_process *p, cairn_request **requests, size_t c
         }
     }
     return first;
+}
+
+cairn_status cairn_requests_void(cairn_process *p)
+{
+    while (p->posted != NULL) {
+        cairn_request *r = p->posted;
+
+        p->posted = r->next;
+        if (r->got != NULL) {
+            cairn_node_release(p, r->got);
+        }
+        free_request(p, r);
+    }
+    p->posted_end = &p->posted;
+    while (p->open_sends != NULL) {
+        cairn_request *r = p->open_sends;
+
+        if (!r->done && r->rank == cairn_recovery_rank(p, r->peer) && !cairn_transfer_done(p->link, r->transfer)) {
+            return CAIRN_E_AGAIN;
+        }
+        free_request(p, r);
+    }
+    return CAIRN_OK;
 }

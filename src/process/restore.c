@@ -330,10 +330,8 @@ static cairn_status check_names(cairn_process *p, cairn_part *part)
     return CAIRN_OK;
 }
 
-static cairn_status put_back_messages(cairn_process *p, cairn_part *part)
+static void set_counts(cairn_process *p, const cairn_part_head *h)
 {
-    const cairn_part_head *h = cairn_part_get_head(part);
-
     for (uint32_t i = 0; i < p->count; i++) {
         for (uint32_t s = 0; s < CAIRN_STREAMS; s++) {
             p->channels[i].sent[s] = h->sent[i * CAIRN_STREAMS + s];
@@ -341,6 +339,11 @@ static cairn_status put_back_messages(cairn_process *p, cairn_part *part)
             p->channels[i].arrived[s] = h->received[i * CAIRN_STREAMS + s];
         }
     }
+}
+
+static cairn_status put_back_messages(cairn_process *p, cairn_part *part)
+{
+    set_counts(p, cairn_part_get_head(part));
     for (size_t i = 0; i < cairn_part_message_count(part); i++) {
         const cairn_in_flight *m = cairn_part_message(part, i);
         cairn_envelope e = {.lamport = m->lamport, .sequence = m->sequence, .bytes = m->bytes, .tag = m->tag};
@@ -392,6 +395,85 @@ static cairn_status apply(cairn_process *p, opened *o, cairn_restored *out)
                               (unsigned long long)o->commit->number, o->commit->count, p->count);
         }
     }
+    return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- by itself, in a recovery in place */
+
+cairn_status cairn_restore_part(cairn_process *p, uint64_t number, cairn_restored *out)
+{
+    opened o = {0};
+    cairn_status status = open_snapshot(p, number, &o);
+
+    if (status == CAIRN_OK && o.commit->count != p->count) {
+        status = cairn_fail(&p->error, CAIRN_E_MISMATCH, "snapshot %llu is of %u processes, not of %u",
+                            (unsigned long long)number, o.commit->count, p->count);
+    }
+    if (status == CAIRN_OK) {
+        status = apply(p, &o, out);
+    }
+    close_snapshot(&o);
+    return status;
+}
+
+static const cairn_state *state_of(const cut *c, const char *name)
+{
+    for (size_t i = 0; i < c->state_count; i++) {
+        if (strcmp(c->states[i].name, name) == 0) {
+            return &c->states[i];
+        }
+    }
+    return NULL;
+}
+
+static cairn_status load_copy(cairn_process *p, cairn_region *r, const cut *c)
+{
+    const cairn_state *s = state_of(c, r->state.name);
+    cairn_status status = CAIRN_OK;
+
+    if (s == NULL) {
+        return misfit(p, r->state.name, "the snapshot has none of that name");
+    }
+    if (r->state.kind == CAIRN_STATE_BYTES) {
+        status = s->kind != CAIRN_STATE_BYTES ? CAIRN_E_MISMATCH
+                                              : r->load(r->context, s->data, (size_t)s->bytes, p->self, p->count);
+        return status == CAIRN_OK ? status
+                                  : cairn_fail(&p->error, status, "state %s: the job cannot load what it saved: %s",
+                                               s->name, cairn_status_text(status));
+    }
+    if (!same_shape(s, &r->state)) {
+        return misfit(p, s->name, "has another kind, type or shape in the snapshot");
+    }
+    if (s->bytes != 0) {
+        memcpy(r->data, s->data, (size_t)s->bytes);
+    }
+    return CAIRN_OK;
+}
+
+cairn_status cairn_restore_cut(cairn_process *p, const cut *c, cairn_restored *out)
+{
+    const cairn_part_head *h = &c->head;
+    cairn_status status = CAIRN_OK;
+
+    for (cairn_region *r = p->regions; status == CAIRN_OK && r != NULL; r = r->next) {
+        status = load_copy(p, r, c);
+    }
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    p->lamport = h->lamport;
+    if (p->vector != NULL && h->vector != NULL) {
+        memcpy(p->vector, h->vector, p->count * sizeof *p->vector);
+    }
+    set_counts(p, h);
+    for (size_t i = 0; i < c->node_count; i++) {
+        node *n = c->nodes[i];
+
+        n->references++; /* it was delivered before the rollback, or dropped in it: it is in no queue */
+        p->channels[n->from].arrived[n->stream]++;
+        cairn_queue_push(&p->channels[n->from].box[n->stream], n);
+    }
+    *out = (cairn_restored){.restored = true, .number = h->number, .old_count = p->count, .messages = c->node_count};
     return CAIRN_OK;
 }
 
@@ -538,6 +620,11 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
     cairn_restored result = {0};
     cairn_status status;
 
+    if (p->fatal == CAIRN_E_ROLLBACK && !p->restored_once) {
+        p->restored_once = true; /* this process takes another's place */
+        prepare(p);
+        return cairn_recover(p, out);
+    }
     cairn_enter(p);
     if (p->restored_once) {
         return cairn_say(p, CAIRN_E_STATE, "cairn_restore: was called before");
@@ -551,6 +638,7 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         }
         if (result.restored) {
             p->stats.last = result.number;
+            cairn_recovery_restored(p, result.number);
         } else if (p->incarnation > 0 && p->self == COORDINATOR && p->regions != NULL) {
             const char *reason = getenv(CAIRN_ENV_REASON);
 
@@ -560,7 +648,13 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         p->can_snapshot = p->consensus != NULL;
         p->attempt_began = cairn_now();
         p->next_snapshot = p->attempt_began + (p->interval_auto ? 1.0 : p->interval);
+        if (p->recover && !result.restored && p->interval >= 0.0) {
+            p->next_snapshot = p->attempt_began; /* without one nobody can be replaced */
+        }
         prepare(p);
+        if (p->recover) {
+            prepare(p); /* one cut is kept, the next is recorded */
+        }
     }
     if (out != NULL) {
         *out = result;

@@ -167,6 +167,25 @@ static void dispatch_message(cairn_process *p, const cairn_frame *frame, uint32_
     }
 }
 
+/* What counts whatever incarnation it is of: a process that has not heard of a recovery, or has before this one. */
+static bool is_timeless(const cairn_envelope *e)
+{
+    return e->kind == CAIRN_KIND_CONSENSUS ||
+           (e->kind == CAIRN_KIND_CONTROL &&
+            (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED));
+}
+
+static void take_ready(cairn_process *p, const cairn_frame *frame)
+{
+    ready_report report = {0};
+
+    if (frame->envelope->bytes == sizeof report) {
+        memcpy(&report, frame->payload, sizeof report);
+    }
+    p->ready[frame->from] = true;
+    cairn_recovery_ready(p, frame->from, &report);
+}
+
 static void dispatch_control(cairn_process *p, const cairn_frame *frame)
 {
     switch ((enum control)frame->envelope->tag) {
@@ -186,7 +205,7 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
         p->left[frame->from] = true;
         break;
     case CONTROL_READY:
-        p->ready[frame->from] = true;
+        take_ready(p, frame);
         break;
     case CONTROL_END:
         cairn_ended(p, frame->envelope->sequence);
@@ -207,6 +226,28 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
     }
 }
 
+/* A message of an older incarnation. If it was announced as a long one its payload comes all the same, and must not be
+ * taken for the next one's. */
+static void drop_frame(cairn_process *p, const cairn_frame *frame)
+{
+    const cairn_envelope *e = frame->envelope;
+    node *n;
+
+    p->dropped++;
+    if ((e->kind != CAIRN_KIND_DATA && e->kind != CAIRN_KIND_COLLECTIVE) || (e->flags & CAIRN_FLAG_LONG) == 0) {
+        return;
+    }
+    n = cairn_node_new(p, e, NULL, frame->from, NULL, NULL);
+    if (n == NULL ||
+        cairn_link_receive_long(p->link, frame->from, n->payload, (size_t)e->bytes, &n->transfer) != CAIRN_OK) {
+        fail_for_good(p, CAIRN_E_NOMEM, "an old message of %llu bytes from process %u", (unsigned long long)e->bytes,
+                      frame->from);
+        return;
+    }
+    add_incoming(p, n);
+    cairn_node_release(p, n); /* it goes when its payload is here */
+}
+
 /* Take one frame in and consume it. */
 void cairn_dispatch(cairn_process *p, cairn_frame *frame)
 {
@@ -215,8 +256,10 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame)
     p->stir++;
     if (e->magic != CAIRN_MAGIC) {
         fail_for_good(p, CAIRN_E_PEER, "a message from process %u is not one of Cairn's", frame->from);
-    } else if (e->incarnation != p->incarnation) {
-        p->dropped++;
+    } else if (e->incarnation != p->incarnation && !(p->recover && is_timeless(e))) {
+        drop_frame(p, frame);
+    } else if (frame->from >= p->count && e->kind <= CAIRN_KIND_SNAPSHOT) {
+        p->dropped++; /* a spare has no channels */
     } else {
         switch ((cairn_kind)e->kind) {
         case CAIRN_KIND_DATA:
@@ -293,6 +336,9 @@ void cairn_drive(cairn_process *p)
     if (__builtin_expect(p->survive, 0)) {
         cairn_lost_drive(p);
     }
+    if (__builtin_expect(p->recovery != NULL, 0)) {
+        cairn_recovery_drive(p);
+    }
     if (atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         atomic_store_explicit(&p->tick, false, memory_order_relaxed);
         cairn_timers(p);
@@ -351,7 +397,7 @@ static void *service_main(void *argument)
         }
         /* A job that has driven since the last round does without help, unless somebody asked for it. */
         if ((atomic_exchange_explicit(&p->tick, true, memory_order_relaxed) || woken) && service_enter(p)) {
-            if (p->fatal == CAIRN_OK) {
+            if (p->fatal == CAIRN_OK || p->fatal == CAIRN_E_ROLLBACK) {
                 cairn_drive(p);
             }
             atomic_store_explicit(&p->wanted, 0, memory_order_release);

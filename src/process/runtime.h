@@ -17,6 +17,7 @@
 
 #include "base/beat.h"
 #include "channel/link.h"
+#include "recovery/recovery.h"
 #include "snapshot/chandy_lamport.h"
 #include "snapshot/image.h"
 #include "snapshot/store.h"
@@ -52,11 +53,12 @@ typedef struct channel {
 } channel;
 
 struct cairn_request {
-    cairn_request *next; /* posted receives, in order; or the free list */
+    cairn_request *next; /* posted receives, in order; open sends; or the free list */
     bool receive;
     bool done; /* sends: the data is the caller's again */
     uint32_t peer, tag;
-    char *data; /* receives */
+    uint32_t rank; /* recover, sends: that carried the peer */
+    char *data;    /* receives */
     size_t capacity;
     node *got;                /* receives: the message that is meant for it; still in the channel for a cut */
     cairn_transfer *transfer; /* sends of long payloads */
@@ -156,7 +158,7 @@ enum control {
     CONTROL_LEAVING,       /* this process is in cairn_finalize with nothing left to do     */
     CONTROL_UNSERVED,      /* the sender has left the coordination service                  */
     CONTROL_UNDECIDED,     /* from the coordinator: whether the open attempt counts will be known after a restart */
-    CONTROL_READY,         /* this process has its state back, and is never silent any more   */
+    CONTROL_READY,         /* this process has its state back, and is never silent any more; payload: ready_report */
     CONTROL_END,           /* sequence: exit status. Somebody ends the whole job           */
     CONTROL_ALL_LEFT,      /* all processes, but for the lost ones, have said LEAVING here  */
     CONTROL_LOST           /* the last word to a process that was declared lost              */
@@ -169,6 +171,12 @@ enum lost {
     LOST_GONE, /* nothing comes from it or goes to it any more */
     LOST_TOLD  /* and the job's handler was told               */
 };
+
+/* The payload of CONTROL_READY. */
+typedef struct ready_report {
+    uint64_t view;   /* of which it has the state; 0: as launched */
+    uint64_t latest; /* snapshot attempt that it has met          */
+} ready_report;
 
 typedef struct kill_order {
     uint32_t index, process;
@@ -184,17 +192,21 @@ struct cairn_process {
     bool active; /* the snapshot core has something under way: !cl_idle */
     bool can_snapshot;
     bool at_safepoint;
+    bool recover;   /* there are spares: who dies is replaced, and all go back to a snapshot (recover.c) */
     bool undecided; /* whether the open attempt counts will be known after a restart only: no more snapshots */
     bool stopped;   /* the last snapshot is committed: every call says CAIRN_E_STOPPED */
 
     cairn_link *link;
     uint32_t self, count, incarnation;
+    uint32_t launch; /* the incarnation that this launch began with */
+    uint32_t peers;  /* processes, then spares: entries of lost, left and ready too */
     uint64_t lamport;
     uint64_t *vector;
     channel *channels;
     uint32_t turn;        /* receive-any begins with this one                */
     uint32_t spin_rounds; /* of a wait before it yields: few when cores are shared */
     cairn_request *posted, **posted_end, *free_requests;
+    cairn_request *open_sends; /* recover: not waited for yet */
     wish wish;
     node *free_nodes;
     node **incoming; /* nodes whose payload is still on its way, each with a reference */
@@ -214,6 +226,7 @@ struct cairn_process {
     cl *core;
     cairn_region *regions;
     cut *cut;
+    cut *kept; /* recover: of the newest committed snapshot, to go back to without a file */
     cut *free_cuts;
     writer writer;
     uint64_t *chosen; /* coordinator: the snapshots that the log has chosen, as of the launch */
@@ -269,6 +282,8 @@ struct cairn_process {
     bool lost_asking;
     cairn_lost on_lost;
     void *lost_context;
+
+    struct recovery *recovery; /* recover.c; NULL: none */
 
     struct cairn_sockets *sockets; /* socket.c; NULL: none */
     struct cairn_coord *coords;    /* coord.c: open handles */
@@ -355,6 +370,9 @@ void cairn_arrive(cairn_process *p, uint64_t step);
 void cairn_depart(cairn_process *p);
 void cairn_shell_free(cairn_process *p);
 
+/* The cut that is under way ends with a recovery: it is kept when it is the one to go back to. */
+void cairn_cut_rolled_back(cairn_process *p, uint64_t snapshot);
+
 /* --- commit.c: a snapshot counts when the log says so --- */
 void cairn_commit_proposed(cairn_process *p, task *t);
 void cairn_commit_confirmed(cairn_process *p, task *t);
@@ -363,6 +381,10 @@ void cairn_commit_pruned(cairn_process *p, task *t);
 cairn_status cairn_commit_reconcile(cairn_process *p, cairn_error *error);
 /* The log has chosen it (known after reconcile). */
 bool cairn_commit_chosen(const cairn_process *p, uint64_t number);
+/* The newest snapshot above `before` that this process's copy of the log has chosen; 0: none. */
+uint64_t cairn_commit_newest(cairn_process *p, uint64_t before);
+/* Give the record of a chosen snapshot its name, if it has none yet. */
+cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error);
 
 /* --- writer.c --- */
 cairn_status cairn_writer_start(cairn_process *p);
@@ -385,7 +407,9 @@ void cairn_snapshot_wished(cairn_process *p);
 void cairn_timers_end(cairn_process *p);
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);
 void cairn_kill_ordered(cairn_process *p, uint64_t index);
+/* To a peer, or CL_ALL: the spares, too. */
 void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number);
+void cairn_send_ready(cairn_process *p, uint64_t view);
 
 /* --- lost.c --- */
 /* It is decided, and every process learns it: `who` is lost. When it is this process: ends it at once, with exit status
@@ -409,15 +433,42 @@ void cairn_ended(cairn_process *p, uint64_t code) __attribute__((noreturn)); /* 
 /* Tell the job's handler, at a safe point. Inside; comes back inside. */
 cairn_status cairn_tell_lost(cairn_process *p);
 
+/* --- recover.c: a process that dies is replaced by a spare, and all go back to a snapshot (recovery/recovery.h) --- */
+/* At the end of cairn_init. before: the highest snapshot number that was in DIR when the launch began. */
+cairn_status cairn_recovery_start(cairn_process *p, uint64_t before);
+void cairn_recovery_drive(cairn_process *p);
+/* A spare, in cairn_init: until it is to carry a process, which it then does; it does not come back when the job ends
+ * without it. */
+cairn_status cairn_spare_wait(cairn_process *p);
+/* A CONTROL_READY came. */
+void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report);
+/* This launch goes on from that snapshot. */
+void cairn_recovery_restored(cairn_process *p, uint64_t number);
+/* Revision of the key that holds the view, 0: there is none yet; and the key. */
+uint64_t cairn_recovery_view_key(const cairn_process *p, char key[CAIRN_LOST_KEY_BYTES]);
+/* The launch's rank that carries this process now. */
+uint32_t cairn_recovery_rank(const cairn_process *p, uint32_t process);
+void cairn_recovery_free(cairn_process *p);
+
+/* --- requests.c --- */
+/* All open requests are void. CAIRN_E_AGAIN: MPI still reads from the buffer of a long send. */
+cairn_status cairn_requests_void(cairn_process *p);
+
 /* --- detect.c --- */
 double cairn_lost_after(void);
 /* Survive mode, as often as anything is driven: propose who is lost, read who is. */
 void cairn_detect(cairn_process *p);
+
+/* --- process.c --- */
+cairn_status cairn_core_open(cairn_process *p, uint64_t latest);
 
 /* --- restore.c --- */
 /* DIR, the run's id, the numbers used so far: process 0 finds out and tells all. Collective, in cairn_init. */
 cairn_status cairn_open_run(cairn_process *p, uint64_t *latest);
 /* Plain mpirun: note in DIR/run.json that the job is done. */
 void cairn_close_run(cairn_process *p);
+/* This process's own part of a snapshot back into state and channels, from DIR or from memory. Not collective. */
+cairn_status cairn_restore_part(cairn_process *p, uint64_t number, cairn_restored *out);
+cairn_status cairn_restore_cut(cairn_process *p, const cut *c, cairn_restored *out);
 
 #endif

@@ -269,6 +269,16 @@ static void release_held(cairn_process *p)
     }
 }
 
+/* The newest committed one, to go back to from memory. */
+static void keep_cut(cairn_process *p)
+{
+    if (p->kept != NULL) {
+        cut_recycle(p, p->kept);
+    }
+    p->kept = p->cut;
+    p->cut = NULL;
+}
+
 static void forget_cut(cairn_process *p)
 {
     cut *c = p->cut;
@@ -282,6 +292,21 @@ static void forget_cut(cairn_process *p)
     } else {
         cut_recycle(p, c);
     }
+}
+
+void cairn_cut_rolled_back(cairn_process *p, uint64_t snapshot)
+{
+    if (p->cut == NULL) {
+        return;
+    }
+    if (p->cut->head.number == snapshot && !p->cut->writing && !p->cut->dead) {
+        keep_cut(p); /* it was committed, and this process had not heard of it yet */
+        return;
+    }
+    if (p->cut->head.number > snapshot && cairn_commit_newest(p, snapshot) < p->cut->head.number) {
+        cairn_writer_ask(p, TASK_REMOVE, p->cut->head.number);
+    }
+    forget_cut(p);
 }
 
 static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
@@ -345,7 +370,11 @@ static void note_end(cairn_process *p, const cl_output *out)
         p->stats.last = out->attempt;
         if (p->cut != NULL && p->cut->head.number == out->attempt) {
             p->stats.latency = cairn_now() - p->cut->recorded_at;
-            forget_cut(p);
+            if (p->recover && !p->cut->writing && !p->cut->dead) {
+                keep_cut(p);
+            } else {
+                forget_cut(p);
+            }
         }
         cairn_snapshot_ended(p, true, false, out->attempt);
     }
@@ -539,6 +568,10 @@ void cairn_shell_drive(cairn_process *p)
 void cairn_shell_free(cairn_process *p)
 {
     forget_cut(p);
+    if (p->kept != NULL) {
+        cut_recycle(p, p->kept);
+        p->kept = NULL;
+    }
     while (p->free_cuts != NULL) {
         cut *next = p->free_cuts->next;
 

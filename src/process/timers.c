@@ -90,7 +90,11 @@ static void kill_self(cairn_process *p, kill_order *order)
     int fd;
 
     (void)snprintf(path, sizeof path, "%.3000s/status/killed-%u", p->dir, order->index);
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    order->done = true;
+    if (fd < 0 && errno == EEXIST) {
+        return; /* who carried this process before has carried it out */
+    }
     if (fd >= 0) {
         close(fd);
     }
@@ -171,9 +175,27 @@ void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t n
                         .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
                         .magic = CAIRN_MAGIC};
 
-    for (uint32_t i = 0; i < p->count; i++) {
+    for (uint32_t i = 0; i < p->peers; i++) {
         if (i != p->self && (to == CL_ALL || to == i)) {
             (void)cairn_link_send(p->link, i, &e, p->vector, NULL);
+        }
+    }
+}
+
+void cairn_send_ready(cairn_process *p, uint64_t view)
+{
+    ready_report report = {.view = view, .latest = cl_latest(p->core)};
+    cairn_envelope e = {.lamport = p->lamport,
+                        .bytes = sizeof report,
+                        .incarnation = p->incarnation,
+                        .tag = CONTROL_READY,
+                        .kind = (uint8_t)CAIRN_KIND_CONTROL,
+                        .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
+                        .magic = CAIRN_MAGIC};
+
+    for (uint32_t i = 0; i < p->peers; i++) {
+        if (i != p->self) {
+            (void)cairn_link_send(p->link, i, &e, p->vector, &report);
         }
     }
 }
@@ -275,7 +297,8 @@ void cairn_timers(cairn_process *p)
 
     signals(p);
     for (size_t i = 0; i < p->kill_count; i++) {
-        if (p->kills[i].process == p->self && p->kills[i].seconds >= 0.0 && now - p->started >= p->kills[i].seconds) {
+        if (p->kills[i].process == p->self && !p->kills[i].done && p->kills[i].seconds >= 0.0 &&
+            now - p->started >= p->kills[i].seconds) {
             kill_self(p, &p->kills[i]);
         }
     }

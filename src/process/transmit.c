@@ -158,10 +158,11 @@ cairn_status cairn_enter_call(cairn_process *p, uint32_t peer, bool any, const v
 static cairn_status wait_transfer(cairn_process *p, cairn_transfer *transfer, uint32_t to, size_t bytes)
 {
     waiting w = {0};
+    uint32_t rank = cairn_recovery_rank(p, to);
+    cairn_status status;
 
     for (uint32_t i = 0; !cairn_transfer_done(p->link, transfer); i++) {
-        cairn_status status = i < TRANSFER_SPINS ? CAIRN_OK : cairn_pause(p, &w);
-
+        status = i < TRANSFER_SPINS ? CAIRN_OK : cairn_pause(p, &w);
         if (status == CAIRN_E_TIMEOUT) {
             /* The buffer may still be read by MPI: nothing can be trusted after that. */
             p->fatal = CAIRN_E_TIMEOUT;
@@ -171,16 +172,17 @@ static cairn_status wait_transfer(cairn_process *p, cairn_transfer *transfer, ui
         if (p->lost[to] >= LOST_GONE) {
             return cairn_say_gone(p, to, "cairn_send"); /* the transfer is left to MPI */
         }
-        if (status == CAIRN_E_STOPPED) {
-            continue; /* the receiver's runtime takes it while it winds down */
+        if (status == CAIRN_E_STOPPED || (status == CAIRN_E_ROLLBACK && cairn_recovery_rank(p, to) == rank)) {
+            continue; /* the receiver's runtime takes it while it winds down, or only to throw it away */
         }
         if (status != CAIRN_OK) {
             cairn_exit_call(p);
             return status;
         }
     }
+    status = p->fatal;
     cairn_exit_call(p);
-    return CAIRN_OK;
+    return status;
 }
 
 cairn_status cairn_send_stream(cairn_process *p, uint32_t stream, uint32_t to, uint32_t tag, const void *data,
