@@ -64,7 +64,7 @@ static cairn_status open_beat(cairn_process *p, cairn_error *error)
     char path[4096];
     char folder[4096];
 
-    p->beat.launch = p->incarnation;
+    p->beat.launch = p->launch;
     p->beat.pid = getpid();
     if (gethostname(p->beat.host, sizeof p->beat.host - 1) != 0) {
         (void)snprintf(p->beat.host, sizeof p->beat.host, "unknown");
