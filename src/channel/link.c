@@ -1,6 +1,5 @@
-#include "channel/link.h"
+#include "channel/link_parts.h"
 
-#include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,55 +13,6 @@
  * peer is a synchronous send, done when the peer has it; with MARKS_MAX of them under way further frames wait here. */
 #define MARK_EVERY 32
 #define MARKS_MAX  3
-
-enum { TAG_FRAME = 1, TAG_PAYLOAD = 2 };
-
-typedef struct ring {
-    MPI_Request *requests; /* persistent receives, [depth] */
-    char *slots;           /* [depth][slot_bytes]          */
-    uint32_t head;         /* oldest posted slot           */
-    uint32_t unposted;     /* consumed slots before head   */
-} ring;
-
-typedef struct send_buffer {
-    struct send_buffer *next;
-    MPI_Request request;
-    uint32_t to;
-    int length;
-    bool mark;
-    char bytes[];
-} send_buffer;
-
-/* Frames to one peer. */
-typedef struct outlet {
-    int rank;           /* that the peer is */
-    uint32_t backlog;   /* busy and waiting */
-    uint32_t unmarked;  /* since the last mark */
-    uint32_t marks;     /* under way */
-    send_buffer *first; /* waiting: MPI does not know of them yet */
-    send_buffer *last;
-} outlet;
-
-struct cairn_link {
-    MPI_Comm comm;
-    MPI_Comm agreeing;    /* the processes without the spares; or comm */
-    uint32_t self, count; /* peers: processes, then spares */
-    uint32_t processes;
-    bool processes_only; /* agreements are among the processes from now on */
-    bool owns_mpi;
-    size_t vector_bytes; /* behind every envelope */
-    size_t slot_bytes;
-    uint32_t depth;
-    ring *rings;             /* [count]; own entry empty         */
-    MPI_Request *heads;      /* [count]; requests[head] of each   */
-    send_buffer *free_sends; /* never empty while a send is built */
-    send_buffer *busy_sends;
-    uint32_t lost; /* peers that cairn_link_lose was called for */
-    void (*idle)(void *context);
-    void *idle_context;
-    outlet *outlets;      /* [count] */
-    MPI_Request complete; /* what Open MPI hands out for a send that was done at once; else never handed out */
-};
 
 struct cairn_transfer {
     uint32_t pieces;
@@ -96,12 +46,10 @@ static cairn_status part_spares(cairn_link *link, uint32_t spares, cairn_error *
     return CAIRN_OK;
 }
 
-static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, uint32_t spares, cairn_error *error)
+static cairn_status begin_mpi(cairn_link *link, int *argc, char ***argv, cairn_error *error)
 {
     int initialized = 0;
     int provided = MPI_THREAD_SINGLE;
-    int rank = 0;
-    int size = 0;
 
     if (MPI_Initialized(&initialized) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "MPI_Initialized failed");
@@ -131,11 +79,7 @@ static cairn_status open_mpi(cairn_link *link, int *argc, char ***argv, uint32_t
     if (MPI_Isend(NULL, 0, MPI_BYTE, MPI_PROC_NULL, TAG_FRAME, link->comm, &link->complete) != MPI_SUCCESS) {
         return cairn_fail(error, CAIRN_E_MPI, "MPI_Isend failed");
     }
-    MPI_Comm_rank(link->comm, &rank);
-    MPI_Comm_size(link->comm, &size);
-    link->self = (uint32_t)rank;
-    link->count = (uint32_t)size;
-    return part_spares(link, spares, error);
+    return CAIRN_OK;
 }
 
 static char *slot(const cairn_link *link, const ring *r, uint32_t index)
@@ -143,6 +87,7 @@ static char *slot(const cairn_link *link, const ring *r, uint32_t index)
     return r->slots + (size_t)index * link->slot_bytes;
 }
 
+/* Receives from the peer that outlets[peer] names. */
 static cairn_status open_ring(cairn_link *link, uint32_t peer)
 {
     ring *r = &link->rings[peer];
@@ -154,36 +99,35 @@ static cairn_status open_ring(cairn_link *link, uint32_t peer)
     }
     for (uint32_t i = 0; i < link->depth; i++) {
         if (MPI_Recv_init(slot(link, r, i), (int)link->slot_bytes, MPI_BYTE, link->outlets[peer].rank, TAG_FRAME,
-                          link->comm, &r->requests[i]) != MPI_SUCCESS ||
+                          link->outlets[peer].comm, &r->requests[i]) != MPI_SUCCESS ||
             MPI_Start(&r->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }
     link->heads[peer] = r->requests[0];
+    link->top = peer >= link->top ? peer + 1 : link->top;
     return CAIRN_OK;
 }
 
-cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, uint32_t spares,
-                             cairn_error *error)
+cairn_status link_open_alone(cairn_link *link, uint32_t peer, MPI_Comm comm, cairn_error *error)
 {
-    cairn_link *link = calloc(1, sizeof *link);
     cairn_status status;
 
-    if (link == NULL) {
-        return cairn_fail(error, CAIRN_E_NOMEM, "link");
-    }
-    status = open_mpi(link, argc, argv, spares, error);
-    if (status != CAIRN_OK) {
-        free(link);
-        return status;
-    }
+    MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+    link->outlets[peer] = (outlet){.comm = comm, .rank = 0};
+    status = open_ring(link, peer);
+    return status == CAIRN_OK ? status : cairn_fail(error, status, "link to rank %u", peer);
+}
+
+cairn_status link_make_room(cairn_link *link, bool vectors, cairn_error *error)
+{
     link->vector_bytes = vectors ? link->processes * sizeof(uint64_t) : 0;
     link->slot_bytes = SLOT_BYTES;
     if (link->vector_bytes > SLOT_BYTES / 2) {
         link->slot_bytes += link->vector_bytes;
     }
     link->slot_bytes = (link->slot_bytes + 63) / 64 * 64;
-    link->depth = ring_depth(link->count);
+    link->depth = ring_depth(link->processes);
     link->rings = calloc(link->count, sizeof *link->rings);
     link->heads = calloc(link->count, sizeof(MPI_Request));
     link->outlets = calloc(link->count, sizeof *link->outlets);
@@ -192,6 +136,28 @@ cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vec
     }
     for (uint32_t i = 0; i < link->count; i++) {
         link->heads[i] = MPI_REQUEST_NULL;
+        link->outlets[i] = (outlet){.comm = MPI_COMM_NULL, .rank = MPI_PROC_NULL};
+    }
+    return CAIRN_OK;
+}
+
+static cairn_status open_launch(cairn_link *link, const cairn_link_options *options, cairn_error *error)
+{
+    int rank = 0;
+    int size = 0;
+    cairn_status status;
+
+    MPI_Comm_rank(link->comm, &rank);
+    MPI_Comm_size(link->comm, &size);
+    link->self = (uint32_t)rank;
+    link->count = (uint32_t)size;
+    status = part_spares(link, options->spares, error);
+    link->count += status == CAIRN_OK ? options->later : 0;
+    if (status == CAIRN_OK) {
+        status = link_make_room(link, options->vectors, error);
+    }
+    for (uint32_t i = 0; status == CAIRN_OK && i < (uint32_t)size; i++) {
+        link->outlets[i].comm = link->comm;
         link->outlets[i].rank = (int)i;
         if (i != link->self) {
             status = open_ring(link, i);
@@ -200,8 +166,36 @@ cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vec
             }
         }
     }
-    *out = link;
-    return CAIRN_OK;
+    return status;
+}
+
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, const cairn_link_options *options,
+                             cairn_error *error)
+{
+    cairn_link *link = calloc(1, sizeof *link);
+    MPI_Comm parent = MPI_COMM_NULL;
+    cairn_status status;
+
+    if (link == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "link");
+    }
+    status = begin_mpi(link, argc, argv, error);
+    if (status == CAIRN_OK && options->in_place) {
+        MPI_Comm_get_parent(&parent);
+        MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
+    }
+    if (status == CAIRN_OK) {
+        status = parent == MPI_COMM_NULL ? open_launch(link, options, error) : link_open_later(link, parent, error);
+    }
+    if (status == CAIRN_OK) {
+        *out = link;
+    }
+    return status;
+}
+
+bool cairn_link_reaches(const cairn_link *link, uint32_t peer)
+{
+    return link->rings[peer].requests != NULL;
 }
 
 static void close_ring(cairn_link *link, ring *r)
@@ -234,9 +228,9 @@ static cairn_status post(cairn_link *link, send_buffer *buffer, bool last, bool 
     if (buffer->mark) {
         o->unmarked = 0;
         o->marks++;
-        status = MPI_Issend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, link->comm, &buffer->request);
+        status = MPI_Issend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, o->comm, &buffer->request);
     } else {
-        status = MPI_Isend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, link->comm, &buffer->request);
+        status = MPI_Isend(buffer->bytes, buffer->length, MPI_BYTE, o->rank, TAG_FRAME, o->comm, &buffer->request);
     }
     if (status != MPI_SUCCESS) {
         return CAIRN_E_MPI;
@@ -337,7 +331,7 @@ void cairn_link_lose(cairn_link *link, uint32_t peer)
         }
     }
     memset(r, 0, sizeof *r);
-    link->outlets[peer] = (outlet){.rank = MPI_PROC_NULL};
+    link->outlets[peer] = (outlet){.comm = MPI_COMM_NULL, .rank = MPI_PROC_NULL};
     link->heads[peer] = MPI_REQUEST_NULL;
     link->lost++;
 }
@@ -350,7 +344,7 @@ void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare)
     link->outlets[process] = link->outlets[spare];
     memset(&link->rings[spare], 0, sizeof(ring));
     link->heads[spare] = MPI_REQUEST_NULL;
-    link->outlets[spare] = (outlet){.rank = MPI_PROC_NULL};
+    link->outlets[spare] = (outlet){.comm = MPI_COMM_NULL, .rank = MPI_PROC_NULL};
     for (send_buffer *b = link->busy_sends; b != NULL; b = b->next) {
         b->to = b->to == spare ? process : b->to;
     }
@@ -375,6 +369,11 @@ uint32_t cairn_link_self(const cairn_link *link)
 uint32_t cairn_link_count(const cairn_link *link)
 {
     return link->count;
+}
+
+uint32_t cairn_link_processes(const cairn_link *link)
+{
+    return link->processes;
 }
 
 size_t cairn_link_frame_max(const cairn_link *link)
@@ -527,7 +526,7 @@ cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *dat
     }
     for (uint32_t i = 0; i < transfer->pieces; i++) {
         if (MPI_Isend((const char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE,
-                      link->outlets[to].rank, TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+                      link->outlets[to].rank, TAG_PAYLOAD, link->outlets[to].comm, &transfer->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }
@@ -544,7 +543,7 @@ cairn_status cairn_link_receive_long(cairn_link *link, uint32_t from, void *data
     }
     for (uint32_t i = 0; i < transfer->pieces; i++) {
         if (MPI_Irecv((char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE, link->outlets[from].rank,
-                      TAG_PAYLOAD, link->comm, &transfer->requests[i]) != MPI_SUCCESS) {
+                      TAG_PAYLOAD, link->outlets[from].comm, &transfer->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }
@@ -618,12 +617,12 @@ bool cairn_link_poll_any(cairn_link *link, cairn_frame *frame)
     int index = MPI_UNDEFINED;
     int done = 0;
 
-    if (link->count == 1) {
+    if (link->top == 0) {
         return false;
     }
-    MPI_Testany((int)link->count, link->heads, &index, &done, MPI_STATUS_IGNORE);
+    MPI_Testany((int)link->top, link->heads, &index, &done, MPI_STATUS_IGNORE);
     if (!done || index == MPI_UNDEFINED) {
-        for (uint32_t i = 0; i < link->count; i++) {
+        for (uint32_t i = 0; i < link->top; i++) {
             if (link->rings[i].unposted > 0) {
                 repost(link, &link->rings[i]);
             }

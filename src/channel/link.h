@@ -28,10 +28,40 @@ typedef struct cairn_frame {
     const void *payload;
 } cairn_frame;
 
-/* Begin MPI if nobody has, and make the rings. vectors: envelopes carry vector clocks. The last `spares` ranks are no
- * processes: peers are numbered with the processes first, then the spares. */
-cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, bool vectors, uint32_t spares,
+typedef struct cairn_link_options {
+    bool vectors;    /* envelopes carry vector clocks */
+    bool in_place;   /* this rank may be one that was spawned later */
+    uint32_t spares; /* the last ranks of the launch that are no processes */
+    uint32_t later;  /* places for ranks that are spawned later */
+} cairn_link_options;
+
+/* Begin MPI if nobody has, and make the rings. Peers are numbered: processes, spares, those that come later. A rank that
+ * was spawned finds out itself: cairn_link_facts then gives what its parent told, and all others have connected. */
+cairn_status cairn_link_open(cairn_link **out, int *argc, char ***argv, const cairn_link_options *options,
                              cairn_error *error);
+const void *cairn_link_facts(const cairn_link *link, size_t *bytes); /* NULL: not spawned */
+/* There is a rank behind this number, which is not lost. */
+bool cairn_link_reaches(const cairn_link *link, uint32_t peer);
+
+/* Spawning, on MPI_COMM_SELF: blocks for some tenths of a second. One rank calls cairn_link_spawn, and gives to each of
+ * `others` ranks the port that it is to connect to; who connects blocks until the child has accepted those before
+ * it. If one of them dies in between the others hang: `cairn run` then launches anew. */
+#define CAIRN_PORT_BYTES 256
+typedef struct cairn_link_birth {
+    uint32_t slot;   /* the child's number */
+    uint32_t parent; /* the launch's rank that this one is */
+    uint32_t others;
+    const uint32_t *peer_of; /* [peers] the number of each rank, as the child is to know it */
+    const char *program, *folder;
+    char **arguments; /* without the program; NULL ended */
+    const void *facts;
+    size_t facts_bytes;
+} cairn_link_birth;
+cairn_status cairn_link_spawn(cairn_link *link, const cairn_link_birth *child, char (*ports)[CAIRN_PORT_BYTES],
+                              cairn_error *error);
+/* slot: the child's number here; rank: that this one is. */
+cairn_status cairn_link_connect(cairn_link *link, uint32_t slot, uint32_t rank, const char *port, cairn_error *error);
+
 /* Ends MPI if cairn_link_open began it. Collective among those that are not lost, once all traffic has ended. */
 void cairn_link_close(cairn_link *link);
 /* Process `peer` is dead, or counts as dead: nothing is sent to it or taken from it from now on. What MPI still holds
@@ -46,6 +76,7 @@ void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare);
 void cairn_link_part(cairn_link *link);
 uint32_t cairn_link_self(const cairn_link *link);
 uint32_t cairn_link_count(const cairn_link *link); /* of peers */
+uint32_t cairn_link_processes(const cairn_link *link);
 /* The longest payload of a frame. */
 size_t cairn_link_frame_max(const cairn_link *link);
 /* End the whole job; does not return. */

@@ -52,6 +52,7 @@ typedef struct cairn_run_options {
     double hang_timeout; /* 0: never */
     double grace;
     bool start_over, quiet, survive;
+    bool in_place;   /* who dies is replaced */
     uint32_t spares; /* ranks beside the processes, to take the place of those that die */
     cairn_run_kill kills[CAIRN_RUN_KILLS_MAX];
     uint32_t kill_count;
@@ -150,7 +151,7 @@ typedef struct cairn_run {
 /* Ranks may die without mpirun ending the launch. */
 static inline bool cairn_run_outlives(const cairn_run_options *options)
 {
-    return options->survive || options->spares > 0;
+    return options->survive || options->in_place;
 }
 
 double cairn_run_now(void);

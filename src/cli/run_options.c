@@ -29,8 +29,9 @@ static const char help_text[] =
     "      --clock KIND        lamport (default) or vector\n"
     "\n"
     "Failures:\n"
-    "      --spares S          ranks beside the processes that wait to take the place of one that dies: all go back\n"
-    "                          to the newest snapshot without a new launch, if the job can (heat, bank)\n"
+    "      --spares S          a process that dies is replaced and all go back to the newest snapshot, without a new\n"
+    "                          launch, if the job can (heat, bank). S ranks wait to take its place; when there is\n"
+    "                          none, one is started (0: always)\n"
     "      --survive           when a process dies, the others go on without a restart, if the job can (scan)\n"
     "      --restarts K        give up after K restarts (default 10)\n"
     "      --hang-timeout S    restart when no process has sent, received, passed a safe point or reported\n"
@@ -276,6 +277,7 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
         options->survive = true;
         return -1;
     case OPTION_SPARES:
+        options->in_place = true;
         return whole_of(value, 0, 1e4, &options->spares) ? -1 : usage("--spares %s: a number from 0 is needed", value);
     default:
         return parse_snapshot_option(options, option, value);
@@ -364,7 +366,7 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
             return usage("%s", "the job has an argument ':', which mpirun takes for the start of another program");
         }
     }
-    if (options->survive && options->spares > 0) {
+    if (options->survive && options->in_place) {
         return usage("%s", "--survive and --spares are two ways to go on: choose one");
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {

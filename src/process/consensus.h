@@ -5,6 +5,7 @@
 #ifndef CAIRN_PROCESS_CONSENSUS_H
 #define CAIRN_PROCESS_CONSENSUS_H
 
+#include "coord/group.h"
 #include "coord/replica.h"
 #include "process/runtime.h"
 
@@ -12,6 +13,8 @@
  * applied what was chosen before. */
 cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error);
 void cairn_consensus_end(cairn_process *p);
+/* Of a group that is at work, as one that learns. Not collective. */
+cairn_status cairn_consensus_join(cairn_process *p, const cairn_group *group, cairn_error *error);
 /* A spare that takes a process's place takes its place in the group too: suspend as soon as it knows (nothing is said
  * in either name any more), resume as that member. An acceptor's log is locked while who wrote it lives:
  * CAIRN_E_STATE after `seconds`. */

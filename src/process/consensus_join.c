@@ -343,6 +343,21 @@ static void drive_idle(void *context)
     cairn_drive(context);
 }
 
+static cairn_status make_room(cairn_process *p, cairn_error *error)
+{
+    consensus *c = p->consensus = calloc(1, sizeof *c);
+
+    if (c == NULL || (c->questions = calloc(CONSENSUS_ASKED_MAX, sizeof *c->questions)) == NULL ||
+        (c->assemblies = calloc(p->peers, sizeof *c->assemblies)) == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "the coordination service");
+    }
+    c->end = &c->first;
+    for (uint32_t i = 0; i < CONSENSUS_ASKED_MAX; i++) {
+        c->questions[i].next_free = i + 1 < CONSENSUS_ASKED_MAX ? i + 1 : UINT32_MAX;
+    }
+    return CAIRN_OK;
+}
+
 cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error)
 {
     consensus *c;
@@ -354,15 +369,11 @@ cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error)
     if (!check_environment(error)) {
         return CAIRN_E_INVALID;
     }
-    c = p->consensus = calloc(1, sizeof *c);
-    if (c == NULL || (c->questions = calloc(CONSENSUS_ASKED_MAX, sizeof *c->questions)) == NULL ||
-        (c->assemblies = calloc(p->peers, sizeof *c->assemblies)) == NULL) {
-        return cairn_fail(error, CAIRN_E_NOMEM, "the coordination service");
+    status = make_room(p, error);
+    if (status != CAIRN_OK) {
+        return status;
     }
-    c->end = &c->first;
-    for (uint32_t i = 0; i < CONSENSUS_ASKED_MAX; i++) {
-        c->questions[i].next_free = i + 1 < CONSENSUS_ASKED_MAX ? i + 1 : UINT32_MAX;
-    }
+    c = p->consensus;
     status = agree_on_group(p, error);
     if (status == CAIRN_OK) {
         status = count_votes(p, open_replica(p, error), error);
@@ -386,6 +397,17 @@ cairn_status cairn_consensus_start(cairn_process *p, cairn_error *error)
         status = form(p, error);
     }
     return status == CAIRN_OK && p->self < p->count ? cairn_socket_start(p, error) : status;
+}
+
+cairn_status cairn_consensus_join(cairn_process *p, const cairn_group *group, cairn_error *error)
+{
+    cairn_status status = make_room(p, error);
+
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    p->consensus->group = *group;
+    return open_replica(p, error);
 }
 
 void cairn_consensus_moved(cairn_process *p, uint32_t member)

@@ -16,7 +16,6 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     const char *launch = getenv(CAIRN_ENV_LAUNCH);
     const char *timeout = getenv(CAIRN_ENV_WAIT_TIMEOUT);
     const char *survive = getenv(CAIRN_ENV_SURVIVE);
-    uint32_t spares = p->peers - p->count;
 
     if (timeout != NULL) {
         char *end;
@@ -31,10 +30,10 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     if (launch != NULL) {
         p->incarnation = (uint32_t)strtoul(launch, NULL, 10);
     }
-    p->recover = spares > 0;
+    p->recover = getenv(CAIRN_ENV_SPARES) != NULL;
     if (p->recover && (dir == NULL || dir[0] == '\0')) {
-        return cairn_fail(error, CAIRN_E_INVALID, "%s=%u: without %s there is nothing to go back to", CAIRN_ENV_SPARES,
-                          spares, CAIRN_ENV_DIR);
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: without %s there is nothing to go back to", CAIRN_ENV_SPARES,
+                          CAIRN_ENV_DIR);
     }
     if (dir != NULL && dir[0] != '\0') {
         if (strlen(dir) >= sizeof p->dir) {
@@ -121,6 +120,23 @@ cairn_status cairn_core_open(cairn_process *p, uint64_t latest)
     return CAIRN_OK;
 }
 
+/* The same for a rank that was started while the job ran: all is agreed on already. */
+static cairn_status join_later(cairn_process *p, bool vectors, const int *argc, char ***argv)
+{
+    cairn_status status = open_channels(p, vectors);
+
+    if (status == CAIRN_OK) {
+        status = copy_arguments(p, argc, argv);
+    }
+    if (status == CAIRN_OK && !cairn_service_start(p, &p->error)) {
+        status = p->error.status;
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_writer_start(p);
+    }
+    return status == CAIRN_OK ? cairn_spawned_join(p) : status;
+}
+
 /* Everything after MPI is up; errors that all processes share end without MPI_Abort. */
 static cairn_status join(cairn_process *p, bool vectors, const int *argc, char ***argv)
 {
@@ -175,6 +191,12 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
     bool bad_spares;
     bool vectors = wants_vectors(&bad_clock);
     uint32_t spares = count_spares(&bad_spares);
+    bool in_place = getenv(CAIRN_ENV_SPARES) != NULL;
+    cairn_link_options options = {.vectors = vectors,
+                                  .in_place = in_place,
+                                  .spares = spares,
+                                  .later = in_place ? cairn_spawn_places() : 0};
+    size_t facts;
     uint64_t worst;
     cairn_status status;
 
@@ -188,24 +210,25 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
     p->deadline = CAIRN_WAIT_TIMEOUT_DEFAULT;
     p->started = cairn_now();
     atomic_store(&p->inside, 1); /* the service thread stays out until the end of this call */
-    status = cairn_link_open(&p->link, argc, argv, vectors, spares, &p->error);
+    status = cairn_link_open(&p->link, argc, argv, &options, &p->error);
     if (status != CAIRN_OK) {
         fprintf(stderr, "cairn: %s\n", p->error.text);
         cairn_link_abort(NULL, cairn_exit_code(status));
     }
     p->self = cairn_link_self(p->link);
     p->peers = cairn_link_count(p->link);
-    p->count = p->peers - spares;
+    p->count = cairn_link_processes(p->link);
+    p->spawned = cairn_link_facts(p->link, &facts) != NULL;
     status = bad_spares  ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: not a number of spares: %s", CAIRN_ENV_SPARES,
                                       getenv(CAIRN_ENV_SPARES))
              : bad_clock ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: lamport or vector, not %s", CAIRN_ENV_CLOCK,
                                       getenv(CAIRN_ENV_CLOCK))
                          : read_environment(p, &p->error);
     if (status == CAIRN_OK) {
-        status = join(p, vectors, argc, argv);
+        status = p->spawned ? join_later(p, vectors, argc, argv) : join(p, vectors, argc, argv);
     }
     worst = (uint64_t)status;
-    if (cairn_link_max(p->link, &worst, p->deadline, "cairn_init", &p->error) != CAIRN_OK) {
+    if (!p->spawned && cairn_link_max(p->link, &worst, p->deadline, "cairn_init", &p->error) != CAIRN_OK) {
         fprintf(stderr, "cairn: process %u: %s\n", p->self, p->error.text);
         cairn_link_abort(p->link, CAIRN_EXIT_AGAIN);
     }

@@ -5,7 +5,7 @@
  * the snapshot core) touches nothing that the job's thread may be in the middle of: from then on calls return
  * CAIRN_E_ROLLBACK, and cairn_recover, where that thread is in nothing else, does the rest. */
 #include "base/environment.h"
-#include "process/consensus.h"
+#include "process/recover_parts.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -22,25 +22,8 @@
 #define COPIED_PER_SECOND  5e8
 #define LOCK_SECONDS       5.0 /* for the log of the one before to be let go */
 #define NAME_SECONDS       2.0 /* for the snapshot's record to be here */
-#define SPARE_PAUSE_NS     1000000L
-
-typedef struct recovery {
-    rc *core;
-    rc_view seen;      /* a view that was read */
-    uint32_t *ranks;   /* [peers] the launch's rank that this peer is; RC_NONE: there is no such peer any more */
-    uint32_t *resumed; /* [count] carriers when the job last went on */
-    uint8_t *bytes;    /* of a view */
-    uint64_t before;   /* snapshots up to here are of earlier launches */
-    uint64_t revision; /* of the replicated state that was looked at */
-    uint64_t view_revision;
-    uint64_t latest; /* snapshot attempt that anybody has met */
-    bool leads, answered;
-    bool taking;   /* this spare is to take a process's place */
-    bool hopeless; /* others than this launch must help */
-    double look;
-    double heard;   /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
-    double noticed; /* when it was suspected */
-} recovery;
+#define DESPAIR_SECONDS    12.0 /* for a rank to be spawned */
+#define SPARE_PAUSE_NS     2000000L
 
 static void act(cairn_process *p, const rc_event *event);
 
@@ -100,7 +83,7 @@ static void propose(cairn_process *p)
 
 /* ---------------------------------------------------------------- a new view */
 
-static uint32_t peer_of(const cairn_process *p, uint32_t rank)
+uint32_t recovery_peer_of(const cairn_process *p, uint32_t rank)
 {
     for (uint32_t i = 0; i < p->peers; i++) {
         if (p->recovery->ranks[i] == rank) {
@@ -135,7 +118,7 @@ static void move_links(cairn_process *p, const rc_view *view)
     recovery *r = p->recovery;
 
     for (uint32_t k = 0; k < p->count; k++) {
-        uint32_t from = peer_of(p, view->carrier[k]);
+        uint32_t from = recovery_peer_of(p, view->carrier[k]);
 
         if (from == k || from == RC_NONE) {
             continue;
@@ -253,8 +236,8 @@ static void despair(cairn_process *p, rc_reason reason)
 {
     uint32_t who = rc_lost(p->recovery->core);
 
-    if (reason == RC_NO_SPARE && p->on_lost != NULL) {
-        p->recovery->hopeless = true; /* the others go on without it, as this job can: detect.c */
+    if (reason == RC_NO_SPARE && p->recovery->despair_at <= 0.0 && spawn_is_possible(p)) {
+        p->recovery->despair_at = cairn_now() + DESPAIR_SECONDS; /* one is made: spawn_consider */
         return;
     }
     fprintf(stderr, "cairn: process %u is lost, and %s\n", who,
@@ -308,16 +291,20 @@ static void look(cairn_process *p, double now)
     double most = patience(p);
 
     for (uint32_t i = 0; i < p->peers; i++) {
-        double silent;
+        if (r->ranks[i] != RC_NONE) {
+            r->silent[r->ranks[i]] = i != p->self && !(i < p->count && (p->left[i] || p->all_left)) &&
+                                     now >= r->spawn.forgiven[i] && cairn_consensus_silent(p, i) > most;
+        }
+    }
+    for (uint32_t i = 0; i < p->peers; i++) {
         rc_event event = {.kind = RC_SUSPECT, .rank = r->ranks[i]};
 
-        if (i == p->self || r->ranks[i] == RC_NONE || (i < p->count && (p->left[i] || p->all_left))) {
+        if (i == p->self || r->ranks[i] == RC_NONE) {
             continue;
         }
-        silent = cairn_consensus_silent(p, i);
-        event.yes = silent > most;
-        if (event.yes && r->heard <= 0.0) {
-            r->heard = now - silent;
+        event.yes = r->silent[event.rank] || !spawn_is_usable(p, event.rank);
+        if (event.yes && r->heard <= 0.0 && i < p->count) {
+            r->heard = now - cairn_consensus_silent(p, i);
             r->noticed = now;
         }
         if (event.yes) {
@@ -330,6 +317,12 @@ static void look(cairn_process *p, double now)
     if (rc_lost(r->core) == RC_NONE && rc_running(r->core)) {
         r->heard = 0.0; /* it spoke again in time */
     }
+    if (rc_lost(r->core) == RC_NONE) {
+        r->despair_at = 0.0;
+    } else if (r->despair_at > 0.0 && now > r->despair_at) {
+        despair(p, RC_NO_SPARE);
+    }
+    spawn_consider(p, now);
 }
 
 void cairn_recovery_drive(cairn_process *p)
@@ -359,6 +352,7 @@ void cairn_recovery_drive(cairn_process *p)
         r->look = now + LOOK_SECONDS;
         look(p, now);
     }
+    spawn_drive(p);
 }
 
 void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report)
@@ -605,8 +599,10 @@ cairn_status cairn_recovery_start(cairn_process *p, uint64_t before)
     r->seen.out = calloc(p->peers, sizeof *r->seen.out);
     r->ranks = calloc(p->peers, sizeof *r->ranks);
     r->resumed = calloc(p->count, sizeof *r->resumed);
+    r->silent = calloc(p->peers, sizeof *r->silent);
     r->bytes = calloc(1, rc_view_bytes(p->count, p->peers));
-    if (r->seen.carrier == NULL || r->seen.out == NULL || r->ranks == NULL || r->resumed == NULL || r->bytes == NULL) {
+    if (r->seen.carrier == NULL || r->seen.out == NULL || r->ranks == NULL || r->resumed == NULL || r->silent == NULL ||
+        r->bytes == NULL || spawn_start(p) != CAIRN_OK) {
         return cairn_fail(&p->error, CAIRN_E_NOMEM, "recovery in place");
     }
     for (uint32_t i = 0; i < p->peers; i++) {
@@ -630,7 +626,9 @@ void cairn_recovery_free(cairn_process *p)
     free(r->seen.out);
     free(r->ranks);
     free(r->resumed);
+    free(r->silent);
     free(r->bytes);
+    spawn_free(r);
     free(r);
     p->recovery = NULL;
 }

@@ -172,7 +172,8 @@ static bool is_timeless(const cairn_envelope *e)
 {
     return e->kind == CAIRN_KIND_CONSENSUS ||
            (e->kind == CAIRN_KIND_CONTROL &&
-            (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED));
+            (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED ||
+             e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED));
 }
 
 static void take_ready(cairn_process *p, const cairn_frame *frame)
@@ -217,6 +218,11 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
         break;
     case CONTROL_UNDECIDED:
         p->undecided = true;
+        break;
+    case CONTROL_SPAWN:
+    case CONTROL_PORT:
+    case CONTROL_CONNECTED:
+        cairn_spawn_told(p, frame);
         break;
     case CONTROL_LOST:
         cairn_lose(p, p->self);

@@ -161,6 +161,9 @@ enum control {
     CONTROL_READY,         /* this process has its state back, and is never silent any more; payload: ready_report */
     CONTROL_END,           /* sequence: exit status. Somebody ends the whole job           */
     CONTROL_ALL_LEFT,      /* all processes, but for the lost ones, have said LEAVING here  */
+    CONTROL_SPAWN,         /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
+    CONTROL_PORT,          /* from who has spawned: a port_offer to connect to                        */
+    CONTROL_CONNECTED,     /* sequence: the rank that the sender has connected to                     */
     CONTROL_LOST           /* the last word to a process that was declared lost              */
 };
 
@@ -198,6 +201,7 @@ struct cairn_process {
 
     cairn_link *link;
     uint32_t self, count, incarnation;
+    bool spawned; /* this rank was started while the job ran */
     uint32_t launch; /* the incarnation that this launch began with */
     uint32_t peers;  /* processes, then spares: entries of lost, left and ready too */
     uint64_t lamport;
@@ -440,6 +444,15 @@ void cairn_recovery_drive(cairn_process *p);
 /* A spare, in cairn_init: until it is to carry a process, which it then does; it does not come back when the job ends
  * without it. */
 cairn_status cairn_spare_wait(cairn_process *p);
+/* How many ranks may be spawned in one launch. */
+uint32_t cairn_spawn_places(void);
+/* CONTROL_SPAWN, _PORT or _CONNECTED came. */
+void cairn_spawn_told(cairn_process *p, const cairn_frame *frame);
+/* With a payload that fits a frame; to a peer, or CL_ALL. */
+void cairn_send_control_bytes(cairn_process *p, uint32_t to, uint32_t what, uint64_t number, const void *payload,
+                              size_t bytes);
+/* In a rank that was spawned: what the parent told, in place of what a launch agrees on in cairn_init. */
+cairn_status cairn_spawned_join(cairn_process *p);
 /* A CONTROL_READY came. */
 void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report);
 /* This launch goes on from that snapshot. */

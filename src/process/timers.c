@@ -165,10 +165,12 @@ void cairn_progress(cairn_process *p, uint64_t done, uint64_t total)
     cairn_exit_call(p);
 }
 
-void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number)
+void cairn_send_control_bytes(cairn_process *p, uint32_t to, uint32_t what, uint64_t number, const void *payload,
+                              size_t bytes)
 {
     cairn_envelope e = {.lamport = p->lamport,
                         .sequence = number,
+                        .bytes = bytes,
                         .incarnation = p->incarnation,
                         .tag = what,
                         .kind = (uint8_t)CAIRN_KIND_CONTROL,
@@ -177,27 +179,21 @@ void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t n
 
     for (uint32_t i = 0; i < p->peers; i++) {
         if (i != p->self && (to == CL_ALL || to == i)) {
-            (void)cairn_link_send(p->link, i, &e, p->vector, NULL);
+            (void)cairn_link_send(p->link, i, &e, p->vector, payload);
         }
     }
+}
+
+void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number)
+{
+    cairn_send_control_bytes(p, to, what, number, NULL, 0);
 }
 
 void cairn_send_ready(cairn_process *p, uint64_t view)
 {
     ready_report report = {.view = view, .latest = cl_latest(p->core)};
-    cairn_envelope e = {.lamport = p->lamport,
-                        .bytes = sizeof report,
-                        .incarnation = p->incarnation,
-                        .tag = CONTROL_READY,
-                        .kind = (uint8_t)CAIRN_KIND_CONTROL,
-                        .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
-                        .magic = CAIRN_MAGIC};
 
-    for (uint32_t i = 0; i < p->peers; i++) {
-        if (i != p->self) {
-            (void)cairn_link_send(p->link, i, &e, p->vector, &report);
-        }
-    }
+    cairn_send_control_bytes(p, CL_ALL, CONTROL_READY, 0, &report, sizeof report);
 }
 
 /* ---------------------------------------------------------------- snapshots by themselves */
