@@ -526,7 +526,8 @@ cairn_status cairn_link_send_long(cairn_link *link, uint32_t to, const void *dat
     }
     for (uint32_t i = 0; i < transfer->pieces; i++) {
         if (MPI_Isend((const char *)data + (size_t)i * PIECE_BYTES, piece_bytes(bytes, i), MPI_BYTE,
-                      link->outlets[to].rank, TAG_PAYLOAD, link->outlets[to].comm, &transfer->requests[i]) != MPI_SUCCESS) {
+                      link->outlets[to].rank, TAG_PAYLOAD, link->outlets[to].comm,
+                      &transfer->requests[i]) != MPI_SUCCESS) {
             return CAIRN_E_MPI;
         }
     }

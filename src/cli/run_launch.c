@@ -99,6 +99,7 @@ static void add_local(argument_list *list, const cairn_run *run)
     if (!is_chosen(options, "pml") && !is_chosen(options, "btl") && !is_chosen(options, "mtl")) {
         add_mca(list, options, "pml", "ob1");
         add_mca(list, options, "btl", "self,vader,tcp");
+        add_mca(list, options, "btl_tcp_if_include", "lo"); /* to ranks that are spawned later */
     }
     add_mca(list, options, "plm", "isolated"); /* its default gives up where there is no ssh, even if none is needed */
     if (run->tmp[0] != '\0') {
@@ -116,10 +117,10 @@ static void add_local(argument_list *list, const cairn_run *run)
 }
 
 static const char *const forwarded[] = {
-    CAIRN_ENV_DIR,     CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH, CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
-    CAIRN_ENV_MTBF,    CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,  CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
-    CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES, CAIRN_ENV_SPAWNS, CAIRN_ENV_ACCEPTORS,    CAIRN_ENV_ELECTION,
-    CAIRN_ENV_LEASES,  CAIRN_ENV_LOG_SEGMENT};
+    CAIRN_ENV_DIR,      CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,     CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
+    CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,      CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
+    CAIRN_ENV_SURVIVE,  CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,     CAIRN_ENV_SPAWNS,       CAIRN_ENV_ACCEPTORS,
+    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,     CAIRN_ENV_LOG_SEGMENT};
 
 /* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
 static char **make_arguments(cairn_run *run, char **words)
@@ -148,7 +149,8 @@ static char **make_arguments(cairn_run *run, char **words)
         add(&list, "--hostfile");
         add(&list, hostfile);
     }
-    if ((options->in_place || options->count + options->spares > slots_of(options, hostfile)) && !is_chosen(options, "oversubscribe")) {
+    if ((options->in_place || options->count + options->spares > slots_of(options, hostfile)) &&
+        !is_chosen(options, "oversubscribe")) {
         add(&list, "--oversubscribe");
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */

@@ -192,10 +192,8 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
     bool vectors = wants_vectors(&bad_clock);
     uint32_t spares = count_spares(&bad_spares);
     bool in_place = getenv(CAIRN_ENV_SPARES) != NULL;
-    cairn_link_options options = {.vectors = vectors,
-                                  .in_place = in_place,
-                                  .spares = spares,
-                                  .later = in_place ? cairn_spawn_places() : 0};
+    cairn_link_options options = {
+        .vectors = vectors, .in_place = in_place, .spares = spares, .later = in_place ? cairn_spawn_places() : 0};
     size_t facts;
     uint64_t worst;
     cairn_status status;

@@ -17,11 +17,12 @@
 
 #define SILENT_SECONDS     0.25 /* of a rank before it is replaced */
 #define LOOK_SECONDS       0.01 /* between two looks at who is silent */
+#define BLIND_SECONDS      0.1  /* between two looks: the leader itself was away, and heard nobody */
 #define RECOVERING_SECONDS 2.0  /* more patience while state is read back */
 #define READ_PER_SECOND    2e8  /* bytes, a careful guess */
 #define COPIED_PER_SECOND  5e8
-#define LOCK_SECONDS       5.0 /* for the log of the one before to be let go */
-#define NAME_SECONDS       2.0 /* for the snapshot's record to be here */
+#define LOCK_SECONDS       5.0  /* for the log of the one before to be let go */
+#define NAME_SECONDS       2.0  /* for the snapshot's record to be here */
 #define DESPAIR_SECONDS    12.0 /* for a rank to be spawned */
 #define SPARE_PAUSE_NS     2000000L
 
@@ -290,6 +291,13 @@ static void look(cairn_process *p, double now)
     recovery *r = p->recovery;
     double most = patience(p);
 
+    if (now > r->looked + BLIND_SECONDS) {
+        r->blind = now + (now - r->looked < most ? now - r->looked : most);
+    }
+    r->looked = now;
+    if (now < r->blind) {
+        return;
+    }
     for (uint32_t i = 0; i < p->peers; i++) {
         if (r->ranks[i] != RC_NONE) {
             r->silent[r->ranks[i]] = i != p->self && !(i < p->count && (p->left[i] || p->all_left)) &&

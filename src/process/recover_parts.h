@@ -17,7 +17,6 @@ typedef struct port_offer {
 typedef struct spawning {
     uint32_t first;     /* place: peers that the launch had */
     uint32_t next;      /* place that was never used, as far as is known here */
-    uint32_t spares;    /* that are to be ready */
     double until;       /* leader: one is under way until then */
     double *forgiven;   /* [peers] silent for a good reason until then */
     uint8_t *connected; /* [peers][peers] rank i has said that it has connected to rank j: [j * peers + i] */
@@ -44,8 +43,9 @@ typedef struct recovery {
     bool hopeless;     /* others than this launch must help */
     double despair_at; /* a rank is being spawned; if nothing has helped until then, the launch ends. 0: no need */
     double look;
-    double heard;   /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
-    double noticed; /* when it was suspected */
+    double looked, blind; /* leader: when it last looked; until when silence proves nothing, as it was away itself */
+    double heard;         /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
+    double noticed;       /* when it was suspected */
     spawning spawn;
 } recovery;
 
@@ -55,7 +55,7 @@ uint32_t recovery_peer_of(const cairn_process *p, uint32_t rank); /* RC_NONE: it
 /* --- spawn.c --- */
 cairn_status spawn_start(cairn_process *p);
 void spawn_free(recovery *r);
-/* Leader, after each look: have a rank spawned when there are fewer spares than there should be. */
+/* Leader, after each look: have a rank spawned when there are fewer spares than lost processes. */
 void spawn_consider(cairn_process *p, double now);
 /* As often as anything is driven: spawn or connect, if this rank is asked to. */
 void spawn_drive(cairn_process *p);

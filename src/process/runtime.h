@@ -161,10 +161,10 @@ enum control {
     CONTROL_READY,         /* this process has its state back, and is never silent any more; payload: ready_report */
     CONTROL_END,           /* sequence: exit status. Somebody ends the whole job           */
     CONTROL_ALL_LEFT,      /* all processes, but for the lost ones, have said LEAVING here  */
-    CONTROL_SPAWN,         /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
-    CONTROL_PORT,          /* from who has spawned: a port_offer to connect to                        */
-    CONTROL_CONNECTED,     /* sequence: the rank that the sender has connected to                     */
-    CONTROL_LOST           /* the last word to a process that was declared lost              */
+    CONTROL_SPAWN,     /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
+    CONTROL_PORT,      /* from who has spawned: a port_offer to connect to                        */
+    CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
+    CONTROL_LOST       /* the last word to a process that was declared lost              */
 };
 
 /* What this process knows of another one's death. */
@@ -201,7 +201,7 @@ struct cairn_process {
 
     cairn_link *link;
     uint32_t self, count, incarnation;
-    bool spawned; /* this rank was started while the job ran */
+    bool spawned;    /* this rank was started while the job ran */
     uint32_t launch; /* the incarnation that this launch began with */
     uint32_t peers;  /* processes, then spares: entries of lost, left and ready too */
     uint64_t lamport;

@@ -1,8 +1,9 @@
 /* Ranks that are started while the job runs (MPI_Comm_spawn), to be spares from then on.
  *
- * The leader sees that there are fewer spares than there should be, or none for a process that is lost, and names the
- * next place and who is to spawn: a spare if one is idle, else another process than itself, since that blocks for some
- * tenths of a second. The child tells its parent a port for each of the others; the parent hands them out; each
+ * The leader sees that there are fewer spares than processes that are lost, and names the next place and who is to
+ * spawn: a spare if one is idle, else another process than itself, since that blocks for some tenths of a second.
+ * Only then: messages to and from a spawned rank go through TCP, and from the first one on every call of MPI asks the
+ * kernel for them. The child tells its parent a port for each of the others; the parent hands them out; each
  * connects, and says so to all. A leader takes a spawned rank for a spare when everybody that is not silent has
  * connected to it, and it is itself heard of. */
 #include "base/environment.h"
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define PLACES_DEFAULT  64
+#define SPIN_ROUNDS     10
 #define UNDER_WAY       10.0 /* seconds before another place is tried */
 #define FORGIVE_SPAWN   5.0  /* seconds that who spawns may be silent */
 #define FORGIVE_CONNECT 2.0
@@ -29,10 +31,8 @@ uint32_t cairn_spawn_places(void)
 cairn_status spawn_start(cairn_process *p)
 {
     spawning *s = &p->recovery->spawn;
-    const char *spares = getenv(CAIRN_ENV_SPARES);
 
     s->first = s->next = p->peers - cairn_spawn_places();
-    s->spares = spares == NULL ? 0 : (uint32_t)strtoul(spares, NULL, 10);
     s->forgiven = calloc(p->peers, sizeof *s->forgiven);
     s->connected = calloc(p->peers, p->peers);
     s->absent = calloc(p->peers, sizeof *s->absent);
@@ -130,9 +130,9 @@ void spawn_consider(cairn_process *p, double now)
             idle += !r->silent[rank] && spawn_is_usable(p, rank);
         }
     }
-    if (idle >= s->spares + lost) {
+    if (idle >= lost) {
         s->until = 0.0;
-    } else if (spawn_is_possible(p) && now >= s->until && (rc_running(r->core) || (lost > 0 && idle < lost))) {
+    } else if (spawn_is_possible(p) && now >= s->until) {
         order(p, now);
     }
 }
@@ -143,6 +143,7 @@ static void say_connected(cairn_process *p, uint32_t place)
 {
     spawning *s = &p->recovery->spawn;
 
+    p->spin_rounds = p->spin_rounds < SPIN_ROUNDS ? p->spin_rounds : SPIN_ROUNDS; /* each costs a system call now */
     s->connected[(size_t)place * p->peers + own_rank(p)] = 1;
     s->connected[(size_t)own_rank(p) * p->peers + place] = 1;
     cairn_send_control(p, CL_ALL, CONTROL_CONNECTED, place);
@@ -181,8 +182,12 @@ static void spawn_one(cairn_process *p)
     char(*ports)[CAIRN_PORT_BYTES] = calloc(p->peers, sizeof *ports);
     cairn_pack facts = {0};
     cairn_error error = {CAIRN_E_NOMEM, "out of memory"};
-    cairn_link_birth child = {.slot = s->place, .parent = own_rank(p), .peer_of = peer_of, .program = program,
-                              .folder = folder, .arguments = p->arguments + 1};
+    cairn_link_birth child = {.slot = s->place,
+                              .parent = own_rank(p),
+                              .peer_of = peer_of,
+                              .program = program,
+                              .folder = folder,
+                              .arguments = p->arguments + 1};
     cairn_status status = CAIRN_E_NOMEM;
 
     for (uint32_t i = 0; peer_of != NULL && others != NULL && i < p->peers; i++) {
