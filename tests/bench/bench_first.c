@@ -1,8 +1,8 @@
-/* A job with a small state that notes when it comes to its first safe point: what `run` measures starts and restarts
- * with.
+/* A job that notes when it comes to its first safe point, and to the first after each recovery in place: what `run`
+ * measures starts and restarts with.
  *
- *   bench_first FILE SECONDS    process I appends "I PID TIME INCARNATION" to FILE at the first safe point (TIME:
- * seconds since 1970), then passes a safe point every millisecond for SECONDS */
+ *   bench_first FILE SECONDS [MIB]   process I appends "I PID TIME INCARNATION" to FILE then (TIME: seconds since 1970),
+ *                                    and passes a safe point every millisecond for SECONDS; MIB: state of each process */
 #include "bench.h"
 
 #include <fcntl.h>
@@ -27,38 +27,61 @@ static cairn_status note(const cairn_process *process, const char *path)
     return wrote == length ? CAIRN_OK : CAIRN_E_IO;
 }
 
+typedef struct job {
+    const char *path;
+    uint64_t *state;
+    uint64_t entries, step, steps;
+} job;
+
+static cairn_status run(cairn_process *process, job *j)
+{
+    const struct timespec millisecond = {.tv_nsec = 1000000};
+    cairn_status status = CAIRN_OK;
+
+    for (bool first = true; status == CAIRN_OK && j->step < j->steps; first = false) {
+        status = cairn_safepoint(process, j->step);
+        if (status == CAIRN_OK && first) {
+            status = note(process, j->path);
+        }
+        j->state[j->step % j->entries] += j->step;
+        if (status == CAIRN_OK) {
+            status = cairn_barrier(process);
+        }
+        j->step++;
+        cairn_progress(process, j->step, j->steps);
+        (void)nanosleep(&millisecond, NULL);
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     cairn_process *process;
     cairn_region *region;
-    uint64_t state[512] = {0};
-    const uint64_t shape[1] = {512};
-    uint64_t step = 0;
-    uint64_t steps;
+    job j = {.entries = 512};
+    uint64_t shape[1];
+    cairn_status status;
 
-    if (argc != 3 || strtod(argv[2], NULL) <= 0.0) {
-        fprintf(stderr, "usage: mpirun -n N bench_first FILE SECONDS\n");
+    if (argc < 3 || argc > 4 || strtod(argv[2], NULL) <= 0.0) {
+        fprintf(stderr, "usage: mpirun -n N bench_first FILE SECONDS [MIB]\n");
         return CAIRN_EXIT_JOB_USAGE;
     }
-    steps = (uint64_t)(strtod(argv[2], NULL) * 1000.0);
+    j.path = argv[1];
+    j.steps = (uint64_t)(strtod(argv[2], NULL) * 1000.0);
+    j.entries = argc == 4 ? strtoull(argv[3], NULL, 10) << 17 : j.entries;
+    j.state = calloc(j.entries, sizeof *j.state);
+    shape[0] = j.entries;
+    if (j.state == NULL || j.entries == 0) {
+        return CAIRN_EXIT_JOB_USAGE;
+    }
     if (cairn_init(&process, &argc, &argv) != CAIRN_OK) {
         return 1;
     }
-    bench_must(process, cairn_protect_array(process, "state", CAIRN_U64, 1, shape, state, &region), "protect");
-    bench_must(process, cairn_protect_replicated(process, "step", CAIRN_U64, 0, NULL, &step, &region), "protect");
+    bench_must(process, cairn_protect_array(process, "state", CAIRN_U64, 1, shape, j.state, &region), "protect");
+    bench_must(process, cairn_protect_replicated(process, "step", CAIRN_U64, 0, NULL, &j.step, &region), "protect");
     bench_must(process, cairn_restore(process, NULL), "restore");
-    for (bool first = true; step < steps; first = false) {
-        const struct timespec millisecond = {.tv_nsec = 1000000};
-
-        bench_must(process, cairn_safepoint(process, step), "safepoint");
-        if (first) {
-            bench_must(process, note(process, argv[1]), argv[1]);
-        }
-        state[step % 512] += step;
-        bench_must(process, cairn_barrier(process), "barrier");
-        step++;
-        cairn_progress(process, step, steps);
-        (void)nanosleep(&millisecond, NULL);
+    while ((status = run(process, &j)) == CAIRN_E_ROLLBACK) {
+        bench_must(process, cairn_recover(process, NULL), "recover");
     }
-    return cairn_leave(process, CAIRN_OK, NULL);
+    return cairn_leave(process, status, "running");
 }
