@@ -302,8 +302,26 @@ static void test_only_the_leader(void)
     leads(false);
     refused();
     CU_ASSERT_TRUE(is_quiet());
-    leads(true); /* its proposal of the time before may be chosen yet: the log tells them apart */
+    leads(true);
+    suspect(1); /* its proposal of the time before may be chosen yet: the log tells them apart */
     CU_ASSERT_TRUE(got.propose);
+}
+
+/* What it suspected when it led before: nobody has told it who is heard of again since. */
+static void test_leads_again(void)
+{
+    begin_leader(2, 3, 0);
+    suspect(1);
+    CU_ASSERT_TRUE(got.propose);
+    leads(false);
+    CU_ASSERT_EQUAL(rc_lost(core), RC_NONE);
+    leads(true);
+    CU_ASSERT_TRUE(is_quiet());
+    suspect(1);
+    CU_ASSERT_TRUE(got.propose);
+    leads(true); /* to be told twice changes nothing */
+    CU_ASSERT_TRUE(is_quiet());
+    CU_ASSERT_EQUAL(rc_lost(core), 1);
 }
 
 static void test_only_when_started(void)
@@ -836,12 +854,12 @@ UNIT_MAIN("recovery", {"as launched", test_launched}, {"what is not legal change
           {"trusted before the proposal", test_trusted_in_time}, {"trusted after it", test_trusted_too_late},
           {"spares are used in order and never twice", test_spares_in_order},
           {"a suspected spare is passed over", test_suspected_spare}, {"the leader is a spare", test_leader_is_spare},
-          {"only the leader proposes", test_only_the_leader}, {"only once all have begun", test_only_when_started},
-          {"one proposal at a time", test_one_at_a_time}, {"a refused proposal is tried again", test_refused},
-          {"another's view overtakes", test_overtaken}, {"snapshots never go back", test_snapshots_grow},
-          {"no spare: hopeless, once a view", test_no_spare}, {"one spare for two", test_too_few_spares},
-          {"no snapshot: hopeless, once a view", test_no_snapshot}, {"a recovery", test_recovery},
-          {"the last one to be ready", test_last_to_be_ready},
+          {"only the leader proposes", test_only_the_leader}, {"a leader again", test_leads_again},
+          {"only once all have begun", test_only_when_started}, {"one proposal at a time", test_one_at_a_time},
+          {"a refused proposal is tried again", test_refused}, {"another's view overtakes", test_overtaken},
+          {"snapshots never go back", test_snapshots_grow}, {"no spare: hopeless, once a view", test_no_spare},
+          {"one spare for two", test_too_few_spares}, {"no snapshot: hopeless, once a view", test_no_snapshot},
+          {"a recovery", test_recovery}, {"the last one to be ready", test_last_to_be_ready},
           {"ready before it was installed", test_ready_before_installed},
           {"ready for old views", test_ready_for_old_views}, {"ready for a newer view", test_ready_for_a_newer_view},
           {"restored too late", test_restored_too_late}, {"views skipped", test_views_skipped},
