@@ -256,14 +256,27 @@ void rw_restored(world *w, rank *r)
 
 /* ---------------------------------------------------------------- the log, and who is silent */
 
+/* The log's view as it reads it. The core may keep nothing of it. */
+static void read_view(world *w, rank *r, uint32_t number)
+{
+    uint32_t carrier[PROCESSES_MAX];
+    uint8_t out[RANKS_MAX];
+    rc_view view = {.carrier = carrier, .out = out};
+
+    if (!rc_view_get(w->views[number].bytes, rc_view_bytes(w->count, w->ranks), w->count, w->ranks, &view)) {
+        rw_fail(w, AGREED, "the log's view %u cannot be read", number);
+        return;
+    }
+    rw_act(w, r, (rc_event){.kind = RC_CHOSEN, .view = &view});
+    memset(carrier, 0xff, sizeof carrier);
+    memset(out, 0xff, sizeof out);
+}
+
 /* Apply one or several entries; only the newest view of them is looked at. */
 void rw_learn(world *w, rank *r)
 {
     size_t upto = r->applied + 1;
     uint32_t newest = 0;
-    uint32_t carrier[PROCESSES_MAX];
-    uint8_t out[RANKS_MAX];
-    rc_view view = {.carrier = carrier, .out = out};
 
     r->learning = false;
     if (r->applied == w->log_count) {
@@ -286,17 +299,14 @@ void rw_learn(world *w, rank *r)
         r->told_committed = r->knows;
         rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
     }
-    if (newest == 0) {
-        return;
+    if (newest > 0) {
+        rw_say(w, r, "learns of view %u", newest);
+        read_view(w, r, newest);
+        r->read = newest;
     }
-    if (!rc_view_get(w->views[newest].bytes, rc_view_bytes(w->count, w->ranks), w->count, w->ranks, &view)) {
-        rw_fail(w, AGREED, "the log's view %u cannot be read", newest);
-        return;
+    if (r->read > 0 && rw_one_in(w, 8)) { /* what it has read before, once more */
+        read_view(w, r, 1 + (uint32_t)rw_below(w, r->read));
     }
-    rw_say(w, r, "learns of view %u", newest);
-    rw_act(w, r, (rc_event){.kind = RC_CHOSEN, .view = &view});
-    memset(carrier, 0xff, sizeof carrier); /* it was borrowed */
-    memset(out, 0xff, sizeof out);
 }
 
 static bool seems_silent(world *w, const rank *r, uint32_t other)
@@ -320,6 +330,9 @@ void rw_look(world *w, rank *r)
         bool yes;
 
         if (i == self || current(r)->out[i]) {
+            if (rw_one_in(w, 64)) { /* changes nothing */
+                rw_act(w, r, (rc_event){.kind = RC_SUSPECT, .rank = i, .yes = true});
+            }
             continue;
         }
         yes = seems_silent(w, r, i);

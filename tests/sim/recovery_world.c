@@ -473,7 +473,7 @@ static void begin(world *w, uint64_t *memory)
     for (uint32_t i = 0; i < w->count; i++) {
         w->views[0].carrier[i] = i;
     }
-    w->base = 1 + rw_below(w, 1000);
+    w->base = rw_one_in(w, 4) ? UINT32_MAX - rw_below(w, 4) : 1 + rw_below(w, 1000);
     if (rw_one_in(w, 4)) { /* a launch that goes on from a snapshot */
         w->cuts[w->cut_count++].committed = true;
         for (uint32_t i = 0; i < w->ranks; i++) {

@@ -110,6 +110,7 @@ typedef struct rank {
     uint64_t silent;      /* since then, + 1, as far as others can tell; 0: it is heard */
     bool leads, ticking;
     bool started, begun[PROCESSES_MAX];
+    uint32_t read;  /* newest view */
     size_t applied; /* of the log */
     bool learning;  /* is going to apply more */
     bool slow;      /* at that */
