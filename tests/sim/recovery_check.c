@@ -97,6 +97,26 @@ static void check_proposal(world *w, const rank *r, bool installs)
     }
 }
 
+/* In truth, whatever the ranks believe: nobody is lost in the newest view, or there are spares and a snapshot. */
+static bool is_there_hope(const world *w)
+{
+    const rc_view *view = &w->views[w->newest].view;
+    uint32_t lost = 0;
+    uint32_t spares = 0;
+    bool committed = false;
+
+    for (uint32_t i = 0; i < w->ranks; i++) {
+        bool carries = process_of(w, view, i) != RC_NONE;
+
+        lost += carries && w->all[i].dead;
+        spares += !carries && !w->all[i].dead && !view->out[i];
+    }
+    for (uint64_t i = 0; i < w->cut_count; i++) {
+        committed = committed || w->cuts[i].committed;
+    }
+    return lost == 0 || (spares >= lost && committed);
+}
+
 static void check_hopeless(world *w, const rank *r, rc_reason reason)
 {
     const rc_view *view = rc_current(r->core);
@@ -110,6 +130,7 @@ static void check_hopeless(world *w, const rank *r, rc_reason reason)
         rw_fail(w, HOPELESS, "rank %u gives up with %u spares for %u, and snapshot %llu", rw_id(w, r), spares, lost,
                 (unsigned long long)snapshot);
     }
+    w->result->hopeless_wrong += is_there_hope(w);
     if (r->hopeless == view->number + 1) {
         rw_fail(w, HOPELESS, "rank %u gives up twice in view %u", rw_id(w, r), view->number);
     }

@@ -65,7 +65,8 @@ typedef struct recovery_result {
     uint64_t digest, events, after; /* after: events from the end of all faults until it was settled */
     uint64_t views, installed, skipped, resumed, overtaken;
     uint64_t deaths, pauses, woken_out, cuts, elections, replaced_alive;
-    uint64_t proposed, refused, unknown, hopeless;
+    uint64_t proposed, refused, unknown;
+    uint64_t hopeless, hopeless_wrong; /* wrong: by one that pauses, is cut off, or suspects falsely */
     uint64_t sent, consumed, dropped, cuts_taken, committed;
 } recovery_result;
 

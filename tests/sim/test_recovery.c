@@ -88,6 +88,7 @@ static void add(totals *all, const recovery_result *one)
     sum->refused += one->refused;
     sum->unknown += one->unknown;
     sum->hopeless += one->hopeless;
+    sum->hopeless_wrong += one->hopeless_wrong;
     sum->sent += one->sent;
     sum->consumed += one->consumed;
     sum->dropped += one->dropped;
@@ -110,9 +111,9 @@ static void print_totals(const totals *all, uint64_t seeds, double seconds)
            s->deaths, s->pauses, s->cuts, s->elections, s->replaced_alive, s->woken_out);
     printf("views proposed %" PRIu64 ", refused %" PRIu64 ", fate unknown %" PRIu64 ", chosen %" PRIu64
            " (most %" PRIu64 "), of them in a recovery %" PRIu64 "; installed %" PRIu64 ", after skipping some %" PRIu64
-           ", resumed %" PRIu64 "; hopeless said %" PRIu64 "\n",
+           ", resumed %" PRIu64 "; hopeless said %" PRIu64 ", in error %" PRIu64 "\n",
            s->proposed, s->refused, s->unknown, s->views, all->most_views, s->overtaken, s->installed, s->skipped,
-           s->resumed, s->hopeless);
+           s->resumed, s->hopeless, s->hopeless_wrong);
     printf("messages sent %" PRIu64 ", consumed %" PRIu64 ", dropped as of another incarnation %" PRIu64
            "; snapshots recorded %" PRIu64 ", committed %" PRIu64 "; most events to settle %" PRIu64 "\n",
            s->sent, s->consumed, s->dropped, s->cuts_taken, s->committed, all->most_after);
