@@ -189,7 +189,10 @@ void rc_step(rc *core, const rc_event *event, rc_output *out)
         break;
     case RC_LEADS:
         core->leads = event->yes;
-        core->proposing = core->proposing && event->yes;
+        if (!event->yes) { /* nobody tells it who is heard of again while it does not lead */
+            core->proposing = false;
+            memset(core->suspect, 0, core->ranks);
+        }
         break;
     case RC_SUSPECT:
         if (event->rank < core->ranks && event->rank != core->self) {

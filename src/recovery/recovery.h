@@ -34,7 +34,7 @@ typedef struct rc_view {
 
 typedef enum rc_event_kind {
     RC_STARTED,   /* every process of the launch has its state: before that a death is no case for a view */
-    RC_LEADS,     /* yes: this rank leads the consensus group                                             */
+    RC_LEADS,     /* yes: this rank leads the consensus group; !yes: not any more, and suspects nobody    */
     RC_SUSPECT,   /* rank, yes: it is silent, or known to be dead; !yes: it was heard of again            */
     RC_COMMITTED, /* number: the newest committed snapshot of this run that this rank knows of            */
     RC_CHOSEN,    /* view: the newest one in the log. Borrowed                                            */

@@ -1,0 +1,467 @@
+/* One rank around the production core: what src/process/recover.c, timers.c and runtime.c do, as far as the core can tell. */
+#include "recovery_world.h"
+
+#include <string.h>
+
+static const rc_view *current(const rank *r)
+{
+    return rc_current(r->core);
+}
+
+/* ---------------------------------------------------------------- messages */
+
+void rw_push(letters *lane, letter one)
+{
+    if (lane->count == 0) {
+        lane->first = 0;
+    }
+    lane->items = sim_grow(lane->items, &lane->room, lane->first + lane->count + 1, sizeof *lane->items);
+    lane->items[lane->first + lane->count++] = one;
+}
+
+static letter pop(letters *lane)
+{
+    lane->count--;
+    return lane->items[lane->first++];
+}
+
+void rw_send(world *w, uint32_t from, uint32_t to, letter what)
+{
+    if (w->all[from].dead || w->all[to].dead) {
+        return; /* sends to the dead succeed, and nothing comes of them */
+    }
+    rw_push(&w->lanes[from][to], what);
+    rw_plan(w, rw_delay(w, w->delay), (happening){.kind = ARRIVE, .to = to, .from = from});
+}
+
+/* A rank may die between any two of them. */
+static void send_all(world *w, rank *r, letter what)
+{
+    uint32_t self = rw_id(w, r);
+    uint32_t first = (uint32_t)rw_below(w, w->ranks);
+
+    for (uint32_t i = 0; i < w->ranks && !r->dead; i++) {
+        uint32_t to = (first + i) % w->ranks;
+
+        if (to != self && !current(r)->out[to]) {
+            rw_send(w, self, to, what);
+            if (rw_one_in(w, w->abrupt * 4)) {
+                rw_kill(w, self, "dies while it tells the others");
+            }
+        }
+    }
+}
+
+static void take_begun(world *w, rank *r, uint32_t process)
+{
+    bool all = true;
+
+    r->begun[process] = true;
+    for (uint32_t i = 0; i < w->count; i++) {
+        all = all && r->begun[i];
+    }
+    if (all) {
+        r->started = true;
+        rw_act(w, r, (rc_event){.kind = RC_STARTED});
+    }
+}
+
+void rw_begin(world *w, rank *r)
+{
+    uint32_t self = rw_id(w, r);
+
+    rw_say(w, r, "has begun");
+    send_all(w, r, (letter){.kind = BEGUN, .from = self});
+    if (!r->dead) {
+        take_begun(w, r, self);
+        rw_plan(w, 1 + rw_below(w, w->pace), (happening){.kind = JOB_STEP, .to = self});
+    }
+}
+
+/* runtime.c: of another incarnation: dropped. */
+static void take_job(world *w, rank *r, const letter *what)
+{
+    if (what->view != current(r)->number) {
+        w->result->dropped++;
+        if (what->view > current(r)->number) {
+            rw_fail(w, LOST, "rank %u is in view %u and gets, and drops, a message of view %u", rw_id(w, r),
+                    current(r)->number, what->view);
+        }
+        return;
+    }
+    rw_push(&r->box[what->from], *what);
+}
+
+void rw_arrive(world *w, rank *r, uint32_t from)
+{
+    letter what;
+
+    if (w->lanes[from][rw_id(w, r)].count == 0) {
+        return; /* its sender died, and this was lost */
+    }
+    what = pop(&w->lanes[from][rw_id(w, r)]);
+    switch (what.kind) {
+    case BEGUN:
+        take_begun(w, r, what.from);
+        break;
+    case READY_FOR:
+        rw_say(w, r, "hears that rank %u is ready for view %u", from, what.view);
+        rw_act(w, r, (rc_event){.kind = RC_READY, .rank = from, .number = what.view});
+        break;
+    case JOB:
+        take_job(w, r, &what);
+        break;
+    case DISMISS:
+        if (!w->views[w->newest].out[rw_id(w, r)]) {
+            rw_fail(w, OUTCAST, "rank %u is dismissed by %u and is out of no view", rw_id(w, r), from);
+        }
+        w->result->woken_out++;
+        rw_kill(w, rw_id(w, r), "is told that it is out, and ends");
+        break;
+    }
+}
+
+/* ---------------------------------------------------------------- the job */
+
+static void consume(world *w, rank *r, uint32_t from)
+{
+    letter what = pop(&r->box[from]);
+
+    if (what.view != current(r)->number) {
+        rw_fail(w, STALE, "rank %u in view %u consumes a message of incarnation %u", rw_id(w, r), current(r)->number,
+                what.view);
+    } else if (what.sequence != r->consumed[from] + 1) {
+        rw_fail(w, STALE, "rank %u in view %u gets message %llu of process %u after %llu", rw_id(w, r),
+                current(r)->number, (unsigned long long)what.sequence, from, (unsigned long long)r->consumed[from]);
+    }
+    r->consumed[from]++;
+    w->result->consumed++;
+}
+
+/* The job's thread, if its process is running: takes what is there, sends to some. */
+void rw_job(world *w, rank *r)
+{
+    uint32_t self = rw_id(w, r);
+    uint32_t process = rc_process(r->core);
+
+    if (!rc_running(r->core) || process == RC_NONE) {
+        return; /* resume() begins it again */
+    }
+    for (uint32_t i = 0; i < w->count; i++) {
+        while (r->box[i].count > 0 && w->result->broken == HOLDS) {
+            consume(w, r, i);
+        }
+    }
+    for (uint64_t n = rw_below(w, 3); n > 0 && w->now < w->end; n--) {
+        uint32_t to = (uint32_t)rw_below(w, w->count);
+
+        if (to != process) {
+            w->result->sent++;
+            rw_send(w, self, current(r)->carrier[to],
+                    (letter){
+                        .kind = JOB, .view = current(r)->number, .from = process, .to = to, .sequence = ++r->sent[to]});
+        }
+    }
+    rw_plan(w, 1 + rw_below(w, w->pace), (happening){.kind = JOB_STEP, .to = self, .number = current(r)->number});
+}
+
+/* A snapshot that is recorded in one instant, of all carriers of a view that all of them run in. */
+void rw_take_cut(world *w)
+{
+    const rank *any = &w->all[rw_below(w, w->ranks)];
+    const rc_view *view = rc_current(any->core);
+    cut *c = &w->cuts[w->cut_count];
+
+    if (w->cut_count + 1 >= CUTS_MAX || any->dead) {
+        return;
+    }
+    for (uint32_t i = 0; i < w->count; i++) {
+        const rank *r = &w->all[view->carrier[i]];
+
+        if (r->dead || r->paused > w->now || !r->started || !rc_running(r->core) ||
+            current(r)->number != view->number) {
+            return;
+        }
+        memcpy(c->sent[i], r->sent, sizeof r->sent);
+        memcpy(c->consumed[i], r->consumed, sizeof r->consumed);
+    }
+    c->committed = false;
+    w->result->cuts_taken++;
+    rw_say(w, NULL, "snapshot %llu is recorded in view %u", (unsigned long long)(w->base + w->cut_count), view->number);
+    if (!rw_one_in(w, 4)) {
+        rw_plan(w, rw_delay(w, w->restoring), (happening){.kind = COMMIT, .number = w->base + w->cut_count});
+    }
+    w->cut_count++;
+}
+
+/* ---------------------------------------------------------------- going back */
+
+static void begin_to_go_back(world *w, rank *r)
+{
+    if (!r->goes_back) {
+        r->goes_back = true;
+        rw_plan(w, rw_delay(w, w->delay), (happening){.kind = GO_BACK, .to = rw_id(w, r)});
+    }
+}
+
+/* clear_channels and the beginning of load. */
+void rw_go_back(world *w, rank *r)
+{
+    r->back_to = current(r)->number;
+    for (uint32_t i = 0; i < w->count; i++) {
+        while (r->box[i].count > 0) {
+            if (pop(&r->box[i]).view == r->back_to) {
+                rw_fail(w, LOST, "rank %u goes back for view %u and throws away a message of it", rw_id(w, r),
+                        r->back_to);
+            }
+        }
+    }
+    rw_plan(w, rw_delay(w, w->restoring), (happening){.kind = RESTORED, .to = rw_id(w, r)});
+}
+
+/* The end of load: the state that it began to read, even when there is another view by now. */
+void rw_restored(world *w, rank *r)
+{
+    chosen *view = &w->views[r->back_to];
+    uint32_t process = RC_NONE;
+    const cut *c;
+
+    r->goes_back = false;
+    for (uint32_t i = 0; i < w->count; i++) {
+        process = view->carrier[i] == rw_id(w, r) ? i : process;
+    }
+    if (process == RC_NONE || view->view.snapshot < w->base || view->view.snapshot >= w->base + w->cut_count ||
+        !w->cuts[view->view.snapshot - w->base].committed) {
+        rw_fail(w, SNAPSHOT, "rank %u cannot restore snapshot %llu of view %u", rw_id(w, r),
+                (unsigned long long)view->view.snapshot, r->back_to);
+        return;
+    }
+    c = &w->cuts[view->view.snapshot - w->base];
+    memcpy(r->sent, c->sent[process], sizeof r->sent);
+    memcpy(r->consumed, c->consumed[process], sizeof r->consumed);
+    for (uint32_t i = 0; i < w->count; i++) {
+        r->box[i].count = 0;
+        for (uint64_t n = c->consumed[process][i] + 1; n <= c->sent[i][process]; n++) {
+            rw_push(&r->box[i], (letter){.kind = JOB, .view = r->back_to, .from = i, .to = process, .sequence = n});
+        }
+    }
+    view->restored[rw_id(w, r)] = true;
+    rw_say(w, r, "has the state of process %u of snapshot %llu, for view %u", process,
+           (unsigned long long)view->view.snapshot, r->back_to);
+    rw_act(w, r, (rc_event){.kind = RC_RESTORED, .number = r->back_to});
+    if (!r->dead && current(r)->number != r->back_to && rc_process(r->core) != RC_NONE) {
+        begin_to_go_back(w, r); /* a death in the middle: once more */
+    }
+}
+
+/* ---------------------------------------------------------------- the log, and who is silent */
+
+/* The log's view as it reads it. The core may keep nothing of it. */
+static void read_view(world *w, rank *r, uint32_t number)
+{
+    uint32_t carrier[PROCESSES_MAX];
+    uint8_t out[RANKS_MAX];
+    rc_view view = {.carrier = carrier, .out = out};
+
+    if (!rc_view_get(w->views[number].bytes, rc_view_bytes(w->count, w->ranks), w->count, w->ranks, &view)) {
+        rw_fail(w, AGREED, "the log's view %u cannot be read", number);
+        return;
+    }
+    rw_act(w, r, (rc_event){.kind = RC_CHOSEN, .view = &view});
+    memset(carrier, 0xff, sizeof carrier);
+    memset(out, 0xff, sizeof out);
+}
+
+/* Apply one or several entries; only the newest view of them is looked at. */
+void rw_learn(world *w, rank *r)
+{
+    size_t upto = r->applied + 1;
+    uint32_t newest = 0;
+
+    r->learning = false;
+    if (r->applied == w->log_count) {
+        return;
+    }
+    if (rw_one_in(w, 2)) {
+        upto += rw_below(w, w->log_count - r->applied);
+    }
+    for (; r->applied < upto; r->applied++) {
+        const entry *e = &w->log[r->applied];
+
+        newest = e->view > newest ? e->view : newest;
+        r->knows = e->snapshot > r->knows ? e->snapshot : r->knows;
+    }
+    if (r->applied < w->log_count) {
+        r->learning = true;
+        rw_plan(w, rw_learning(w, r), (happening){.kind = LEARN, .to = rw_id(w, r)});
+    }
+    if (w->eager && r->knows > r->told_committed) {
+        r->told_committed = r->knows;
+        rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
+    }
+    if (newest > 0) {
+        rw_say(w, r, "learns of view %u", newest);
+        read_view(w, r, newest);
+        r->read = newest;
+    }
+    if (r->read > 0 && rw_one_in(w, 8)) { /* what it has read before, once more */
+        read_view(w, r, 1 + (uint32_t)rw_below(w, r->read));
+    }
+}
+
+static bool seems_silent(world *w, const rank *r, uint32_t other)
+{
+    uint64_t since = w->all[other].silent;
+
+    if (r->cut > w->now && (since == 0 || r->silent < since)) {
+        since = r->silent; /* it hears nobody */
+    }
+    return r->deluded[other] > w->now || (since > 0 && w->now + 1 - since > w->patience);
+}
+
+void rw_look(world *w, rank *r)
+{
+    uint32_t self = rw_id(w, r);
+
+    if (!r->leads && !w->all_look) {
+        return;
+    }
+    for (uint32_t i = 0; i < w->ranks && !r->dead; i++) {
+        bool yes;
+
+        if (i == self || current(r)->out[i]) {
+            if (rw_one_in(w, 64)) { /* changes nothing */
+                rw_act(w, r, (rc_event){.kind = RC_SUSPECT, .rank = i, .yes = true});
+            }
+            continue;
+        }
+        yes = seems_silent(w, r, i);
+        if (yes && r->knows > r->told_committed) {
+            r->told_committed = r->knows;
+            rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
+        }
+        if (!r->dead && (yes != r->told[i] || rw_one_in(w, 16))) {
+            if (yes != r->told[i]) {
+                rw_say(w, r, yes ? "suspects rank %u" : "trusts rank %u again", i);
+            }
+            r->told[i] = yes;
+            rw_act(w, r, (rc_event){.kind = RC_SUSPECT, .rank = i, .yes = yes});
+        }
+    }
+}
+
+void rw_lead(world *w, rank *r, bool yes)
+{
+    if (yes != r->leads) {
+        rw_say(w, r, yes ? "believes to lead" : "does not lead any more");
+    }
+    r->leads = yes;
+    r->outstanding = r->outstanding && yes;
+    if (!yes) { /* who does not lead need not look: what it was told is nothing to act on when it leads again */
+        memset(r->told, 0, sizeof r->told);
+    }
+    rw_act(w, r, (rc_event){.kind = RC_LEADS, .yes = yes});
+    if (!r->ticking && !r->dead) {
+        r->ticking = true;
+        rw_plan(w, w->tick, (happening){.kind = TICK, .to = rw_id(w, r)});
+    }
+}
+
+/* ---------------------------------------------------------------- what the core says */
+
+static void propose(world *w, rank *r)
+{
+    happening what = {.kind = PROPOSE, .from = rw_id(w, r)};
+    happening answer = {.kind = ANSWER, .to = rw_id(w, r)};
+    uint64_t delay = rw_delay(w, w->learning);
+    char text[200];
+
+    rw_say(w, r, "proposes view %s", rw_view_text(w, rc_proposal(r->core), text, sizeof text));
+    r->outstanding = true;
+    w->result->proposed++;
+    rc_view_put(what.bytes, rc_proposal(r->core), w->count, w->ranks);
+    if (!w->calm && rw_one_in(w, w->lost)) {
+        w->result->unknown++;
+        rw_plan(w, delay, answer); /* nobody knows what became of it */
+        if (rw_one_in(w, 2)) {
+            rw_plan(w, delay + rw_below(w, 100 * MILLISECOND), what);
+        }
+        return;
+    }
+    rw_plan(w, delay, what);
+    rw_plan(w, delay + rw_delay(w, w->learning), answer);
+}
+
+static void install(world *w, rank *r, const uint8_t *out_before)
+{
+    uint32_t self = rw_id(w, r);
+
+    r->outstanding = false;
+    w->result->installed++;
+    for (uint32_t i = 0; i < w->ranks; i++) {
+        if (i != self && current(r)->out[i] && !out_before[i]) {
+            rw_send(w, self, i, (letter){.kind = DISMISS});
+        }
+    }
+    if (rc_process(r->core) != RC_NONE) {
+        begin_to_go_back(w, r);
+    }
+}
+
+static void carry_out(world *w, rank *r, const rc_output *out, const uint8_t *out_before)
+{
+    uint32_t self = rw_id(w, r);
+
+    if (out->fenced) {
+        w->result->woken_out++;
+        rw_kill(w, self, "has learned that it is out, and ends");
+        return;
+    }
+    if (out->install) {
+        install(w, r, out_before);
+    }
+    if (out->ready) {
+        rw_say(w, r, "is ready for view %u", current(r)->number);
+        send_all(w, r, (letter){.kind = READY_FOR, .view = current(r)->number});
+    }
+    if (out->resume && !r->dead) {
+        rw_say(w, r, "goes on in view %u", current(r)->number);
+        w->result->resumed++;
+        w->settled = w->calm ? w->result->events : 0;
+        rw_plan(w, 1 + rw_below(w, w->pace), (happening){.kind = JOB_STEP, .to = self, .number = current(r)->number});
+    }
+    if (out->propose && !r->dead) {
+        propose(w, r);
+    }
+    if (out->hopeless != RC_HOPE && !r->dead) {
+        rw_say(w, r, "says: process %u is lost, and there is no %s", rc_lost(r->core),
+               out->hopeless == RC_NO_SPARE ? "spare" : "snapshot");
+        r->hopeless = current(r)->number + 1;
+        w->result->hopeless++;
+        w->settled = w->calm ? w->result->events : 0;
+    }
+}
+
+void rw_act(world *w, rank *r, rc_event event)
+{
+    uint32_t before = current(r)->number;
+    uint8_t out_before[RANKS_MAX];
+    rc_output out;
+    bool spoke;
+
+    if (r->dead || w->result->broken != HOLDS) {
+        return;
+    }
+    memcpy(out_before, current(r)->out, w->ranks);
+    w->result->events++;
+    rc_step(r->core, &event, &out);
+    spoke = out.install || out.propose || out.ready || out.resume;
+    w->result->digest = (w->result->digest ^ (w->now << 8 ^ (uint64_t)event.kind << 4 ^ rw_id(w, r))) * 0x100000001b3U;
+    w->result->digest ^= w->result->digest >> 29 ^ (uint64_t)spoke;
+    rw_check_step(w, r, &event, &out, before);
+    if (spoke && rw_one_in(w, w->abrupt)) {
+        rw_kill(w, rw_id(w, r), "dies before it can do what comes next");
+        return;
+    }
+    carry_out(w, r, &out, out_before);
+}

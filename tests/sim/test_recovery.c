@@ -1,0 +1,212 @@
+/* Runs the production core of src/recovery through many histories. A seed is all that there is to one:
+ * `test_recovery --seed N --trace` shows every event of it.
+ *
+ * In a history 1 to 8 processes and 0 to 8 spares each hold a core. Consensus is one log, in which a view is chosen if it
+ * follows the newest one there; every rank learns it in its order and with its own delay, several entries at once at
+ * times, so that views are skipped. Proposals come late, are lost, or are answered before their fate is known. The
+ * leader changes, several may believe to lead, and one that pauses does so for long. Suspicion comes late, is false, is
+ * taken back. Ranks die at any moment, also between what the core says and doing it, and half way through telling
+ * others; several at once, spares, leaders, in a recovery. They pause, wake up in an old view and believe in it, and are
+ * cut off. Meanwhile processes send each other messages, and snapshots are recorded and committed, or not, some of
+ * them long after the view that they are of. Around each core stands what src/process/recover.c does in production.
+ *
+ * After every event:
+ *   agreed     all that installed view v have the same v, and it is the one that was chosen; numbers only grow
+ *   outcast    a rank that is out in a view is out in all later ones, carries nothing, and ends when it learns of it;
+ *              who does not carry its process any more is out; nobody is dismissed who is not out
+ *   carried    in a view a process is carried by one rank, and no two ranks that have installed it carry the same one:
+ *              so no two incarnations live in the eyes of those that have the newest view
+ *   early      nobody is READY for v without having v's snapshot back, nobody goes on in v before all its carriers are
+ *   stale      no message of another incarnation is consumed, nor one twice, nor out of order, counted from the snapshot
+ *   lost       a message of the view reaches no carrier that has not installed it, and is not thrown away
+ *   snapshot   a view goes back to a committed snapshot, never to an older one than the view before it
+ *   proposal   only by who leads, when all have begun, one at a time, for the next number; moves just the processes whose
+ *              carriers are suspected, to ranks that are not
+ *   hopeless   said only by who leads, when it is so as far as it has been told, and once a view
+ *   invariant  rc_check
+ * In the end (nothing goes wrong any more, there is one leader, and it suspects just the dead):
+ *   stuck      with spares and a snapshot all live ranks are in the last view and its carriers go on, and what they
+ *              send arrives (lost); else the leader has said that there is no hope. Within a bounded time. */
+#include "recovery_world.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char usage[] = "usage: test_recovery [options]\n"
+                            "  --seeds N    how many (10000)\n"
+                            "  --first S    the first one (1)\n"
+                            "  --seed S     only this one\n"
+                            "  --twice      run each seed twice: both runs must be the same\n"
+                            "  --trace      write every event to stderr\n"
+                            "  --count N    processes, 1 to 8 (drawn)\n"
+                            "  --calm       ranks die, and nothing else goes wrong\n"
+                            "  --blind      do not look at rc_check\n";
+
+typedef struct arguments {
+    uint64_t first, seeds;
+    bool twice;
+    recovery_options options;
+} arguments;
+
+typedef struct totals {
+    recovery_result sum;
+    uint64_t outcomes[OUTCOMES], most_after, most_views;
+} totals;
+
+static const char *property_text(property which)
+{
+    static const char *const texts[PROPERTIES] = {"holds", "agreed",   "outcast",  "carried",  "early",     "stale",
+                                                  "lost",  "snapshot", "proposal", "hopeless", "invariant", "stuck"};
+
+    return texts[which];
+}
+
+static void add(totals *all, const recovery_result *one)
+{
+    recovery_result *sum = &all->sum;
+
+    all->outcomes[one->outcome]++;
+    all->most_after = one->after > all->most_after ? one->after : all->most_after;
+    all->most_views = one->views > all->most_views ? one->views : all->most_views;
+    sum->half_begun += one->half_begun;
+    sum->events += one->events;
+    sum->views += one->views;
+    sum->installed += one->installed;
+    sum->skipped += one->skipped;
+    sum->resumed += one->resumed;
+    sum->overtaken += one->overtaken;
+    sum->deaths += one->deaths;
+    sum->pauses += one->pauses;
+    sum->woken_out += one->woken_out;
+    sum->cuts += one->cuts;
+    sum->elections += one->elections;
+    sum->replaced_alive += one->replaced_alive;
+    sum->proposed += one->proposed;
+    sum->refused += one->refused;
+    sum->unknown += one->unknown;
+    sum->hopeless += one->hopeless;
+    sum->hopeless_wrong += one->hopeless_wrong;
+    sum->sent += one->sent;
+    sum->consumed += one->consumed;
+    sum->dropped += one->dropped;
+    sum->cuts_taken += one->cuts_taken;
+    sum->committed += one->committed;
+}
+
+static void print_totals(const totals *all, uint64_t seeds, double seconds)
+{
+    const recovery_result *s = &all->sum;
+
+    printf("seeds %" PRIu64 ", events %" PRIu64 ", %.1f s\n", seeds, s->events, seconds);
+    printf("ended: nothing lost %" PRIu64 ", all go on in a later view %" PRIu64 ", no spare %" PRIu64
+           ", no snapshot %" PRIu64 ", a death before all had begun %" PRIu64 " (some believe that they had: %" PRIu64
+           "), nobody left %" PRIu64 "\n",
+           all->outcomes[NOTHING_LOST], all->outcomes[RECOVERED], all->outcomes[NO_SPARE], all->outcomes[NO_SNAPSHOT],
+           all->outcomes[NOT_STARTED], s->half_begun, all->outcomes[NOBODY_LEFT]);
+    printf("deaths %" PRIu64 ", pauses %" PRIu64 ", cut off %" PRIu64 ", elections %" PRIu64 "; replaced alive %" PRIu64
+           ", ended themselves as out %" PRIu64 "\n",
+           s->deaths, s->pauses, s->cuts, s->elections, s->replaced_alive, s->woken_out);
+    printf("views proposed %" PRIu64 ", refused %" PRIu64 ", fate unknown %" PRIu64 ", chosen %" PRIu64
+           " (most %" PRIu64 "), of them in a recovery %" PRIu64 "; installed %" PRIu64 ", after skipping some %" PRIu64
+           ", resumed %" PRIu64 "; hopeless said %" PRIu64 ", in error %" PRIu64 "\n",
+           s->proposed, s->refused, s->unknown, s->views, all->most_views, s->overtaken, s->installed, s->skipped,
+           s->resumed, s->hopeless, s->hopeless_wrong);
+    printf("messages sent %" PRIu64 ", consumed %" PRIu64 ", dropped as of another incarnation %" PRIu64
+           "; snapshots recorded %" PRIu64 ", committed %" PRIu64 "; most events to settle %" PRIu64 "\n",
+           s->sent, s->consumed, s->dropped, s->cuts_taken, s->committed, all->most_after);
+}
+
+static uint64_t number(const char *text)
+{
+    char *end;
+    uint64_t value = strtoull(text, &end, 10);
+
+    if (end == text || *end != '\0') {
+        fprintf(stderr, "test_recovery: not a number: %s\n%s", text, usage);
+        exit(2);
+    }
+    return value;
+}
+
+static void read_arguments(arguments *given, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'}, {"first", required_argument, NULL, 'f'},
+        {"seed", required_argument, NULL, 'o'},  {"twice", no_argument, NULL, 't'},
+        {"trace", no_argument, NULL, 'v'},       {"count", required_argument, NULL, 'n'},
+        {"calm", no_argument, NULL, 'c'},        {"blind", no_argument, NULL, 'b'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 's':
+            given->seeds = number(optarg);
+            break;
+        case 'f':
+            given->first = number(optarg);
+            break;
+        case 'o':
+            given->first = number(optarg);
+            given->seeds = 1;
+            break;
+        case 't':
+            given->twice = true;
+            break;
+        case 'v':
+            given->options.trace = stderr;
+            break;
+        case 'n':
+            given->options.count = (uint32_t)number(optarg);
+            break;
+        case 'c':
+            given->options.calm = true;
+            break;
+        case 'b':
+            given->options.blind = true;
+            break;
+        default:
+            fputs(usage, option == 'h' ? stdout : stderr);
+            exit(option == 'h' ? 0 : 2);
+        }
+    }
+    if (given->options.count > PROCESSES_MAX) {
+        fprintf(stderr, "test_recovery: at most %d processes\n", PROCESSES_MAX);
+        exit(2);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static totals sum;
+    arguments given = {.first = 1, .seeds = 10000};
+    recovery_result one, again;
+    clock_t start = clock();
+
+    read_arguments(&given, argc, argv);
+    for (uint64_t i = 0; i < given.seeds; i++) {
+        uint64_t seed = given.first + i;
+
+        rw_run(seed, &given.options, &one);
+        add(&sum, &one);
+        if (one.broken != HOLDS) {
+            printf("FAILED seed %" PRIu64 " (%" PRIu32 " processes on %" PRIu32 " ranks): %s: %s\n", seed, one.count,
+                   one.ranks, property_text(one.broken), one.detail);
+            printf("every event of it: test_recovery --seed %" PRIu64 " --trace\n", seed);
+            return 1;
+        }
+        if (given.twice) {
+            rw_run(seed, &given.options, &again);
+            if (again.digest != one.digest || again.events != one.events) {
+                printf("FAILED seed %" PRIu64 ": a second run was another: %016" PRIx64 " and %016" PRIx64 "\n", seed,
+                       one.digest, again.digest);
+                return 1;
+            }
+        }
+    }
+    print_totals(&sum, given.seeds, (double)(clock() - start) / CLOCKS_PER_SEC);
+    return 0;
+}
