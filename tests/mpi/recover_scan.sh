@@ -78,6 +78,17 @@ command_at 1500K
 must=
 trial "at the end" 4 1 0.2 --kill 0@100%
 
+# A snapshot of another number of processes is nothing to go back to in place: one of this number is taken at once.
+command_at 600K
+rm -rf "$dir"
+run "$cairn" run --dir "$dir" -n 4 --interval 0.1 --restarts 0 --kill 2@50% -- "${command[@]}"
+expect_code 69 "no restart is allowed"
+run "$cairn" run --dir "$dir" -n 3 --spares 2 --interval 30 --kill 1@80% -- "${command[@]}"
+expect_code 0 "on 3 processes after 4"
+cmp -s "$out" "$expected" || fail "on 3 processes after 4: another answer"
+expect_text "$err" 'of 4 processes on 3' "on 3 processes after 4"
+command_at 1500K
+
 # Wrong input is refused as ever, and once.
 run "$cairn" run --dir "$room/refused" -n 3 --spares 1 -- "$jobs/scan" --group-by nonsense "$top/data/flights"
 expect_code 3 "a column that is not there"
