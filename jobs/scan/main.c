@@ -1,11 +1,17 @@
 /* scan: partitioned CSV files, read by all processes, aggregated by groups. The life of the job; the rest is in
- * work.c, state.c, report.c.
+ * begin.c, work.c, state.c, report.c.
  *
  * Process 0 makes the plan and sends it to all, so a bad argument or file is found once and said once: then all leave
- * with exit status 3. The answer is printed after all have been told to stop, right before the job ends: a process
- * that is killed in that last instant has the answer printed once more by the restart (--output replaces its file
- * whole). */
+ * with exit status 3. The answer is printed right before the job ends: a process that is killed in that last instant has
+ * the answer printed once more by the restart (--output replaces its file whole).
+ *
+ * Recovery in place: every call that waits may return CAIRN_E_ROLLBACK, wherever this process is, and a process that
+ * takes another's place comes here out of cairn_init and cairn_restore. All meet again in scan_begin, with whatever each
+ * has, and go on from the snapshot; or leave, when one of them knows that the answer is out. If process 0 dies when it
+ * has printed and nobody has heard of that, the answer is printed once more. */
 #include "scan.h"
+
+#include "base/environment.h"
 
 #include <getopt.h>
 
@@ -137,88 +143,31 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
     return false;
 }
 
-/* Process 0 makes the plan and checks the query; all get the plan. CAIRN_E_INVALID everywhere when it could not; then
- * process 0 has the error. */
-static cairn_status make_plan(scan *s, cairn_error *error)
+static cairn_status finish(scan *s)
 {
-    uint64_t size = 0; /* 0: there is none */
-    cairn_pack pack = {0};
-    cairn_status made = CAIRN_OK;
-
-    if (s->id == 0) {
-        made = cairn_plan_make(&s->plan, s->options.paths, s->options.path_count, s->options.delimiter,
-                               s->options.block_bytes, error);
-        if (made == CAIRN_OK) {
-            made = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
-        }
-        if (made == CAIRN_OK) {
-            cairn_plan_pack(&s->plan, &pack);
-            size = cairn_pack_ok(&pack) ? pack.bytes : 0;
-        }
-    }
-    cairn_status status = cairn_broadcast(s->process, 0, &size, sizeof size);
-    if (status == CAIRN_OK && size > 0 && s->id != 0 && cairn_pack_room(&pack, (size_t)size) == NULL) {
-        status = CAIRN_E_NOMEM;
-    }
-    if (status == CAIRN_OK && size > 0) {
-        status = cairn_broadcast(s->process, 0, pack.data, (size_t)size);
-    }
-    if (status == CAIRN_OK && size > 0 && s->id != 0) {
-        cairn_unpack unpack = {.data = pack.data, .bytes = (size_t)size};
-        status = cairn_plan_unpack(&s->plan, &unpack);
-        if (status == CAIRN_OK) {
-            status = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
-        }
-    }
-    free(pack.data);
-    if (status == CAIRN_OK && size == 0) {
-        s->exit_code = s->id == 0 ? scan_exit_code(made) : CAIRN_EXIT_JOB_USAGE;
-        return CAIRN_E_INVALID;
-    }
-    return status;
-}
-
-/* All processes leave with this code; process 0 says why. */
-static int leave_together(scan *s, const cairn_error *error, int code)
-{
-    if (s->id == 0) {
-        fprintf(stderr, "scan: %s\n", error->text);
-        (void)fflush(stderr);
-    }
-    (void)cairn_finalize(s->process);
-    return code;
-}
-
-static cairn_status prepare(scan *s)
-{
-    cairn_status status = cairn_reader_open(&s->reader, &s->plan, &s->query);
-
-    if (status == CAIRN_OK) {
-        status = cairn_groups_init(&s->groups, s->query.value_count);
-    }
-    if (status == CAIRN_OK && s->id == 0) {
-        status = scan_lead_begin(s);
-    }
-    return status;
-}
-
-static int finish(scan *s)
-{
-    cairn_error error = {CAIRN_OK, ""};
-
     scan_survive_end(s);
-    if (s->id == 0 && s->exit_code == CAIRN_EXIT_OK && !s->survive.on) {
-        cairn_status status = scan_print_answer(s, &error);
-        if (status != CAIRN_OK) {
-            fprintf(stderr, "scan: %s\n", error.text);
-            s->exit_code = scan_exit_code(status);
-        } else {
-            scan_print_summary(s);
-        }
-        (void)fflush(stderr);
+    if (s->id == 0 && s->exit_code == CAIRN_EXIT_OK && !s->said && !s->survive.on) {
+        scan_say_answer(s);
     }
-    (void)cairn_finalize(s->process);
-    return s->exit_code;
+    return cairn_finalize(s->process) == CAIRN_E_ROLLBACK ? CAIRN_E_ROLLBACK : CAIRN_OK;
+}
+
+/* From the state of the snapshot, or from the beginning, to the end. CAIRN_E_ROLLBACK: once more, from a snapshot. */
+static cairn_status work(scan *s, const cairn_restored *restored, cairn_error *error)
+{
+    cairn_status status = scan_begin(s, restored, error);
+
+    if (status == CAIRN_OK && !s->said && s->exit_code == CAIRN_EXIT_OK) {
+        status = s->survive.on ? scan_survive_begin(s) : CAIRN_OK;
+        if (status == CAIRN_OK) {
+            status = cairn_serve(s->process, s->survive.on ? &scan_survive_handlers : &scan_handlers, s);
+        }
+    }
+    /* In cairn_finalize nobody can go back any more: first all know that there is no need to. */
+    if (status == CAIRN_OK && s->recovers) {
+        status = cairn_barrier(s->process);
+    }
+    return status == CAIRN_OK ? finish(s) : status;
 }
 
 static int run(scan *s)
@@ -228,40 +177,24 @@ static int run(scan *s)
     cairn_status status;
 
     s->began = scan_now();
+    s->survive.on = cairn_survives(s->process);
+    s->recovers = getenv(CAIRN_ENV_SPARES) != NULL;
     status = cairn_protect_callbacks(s->process, "scan", scan_save, scan_load, s, CAIRN_REDIVIDE, NULL);
     if (status == CAIRN_OK) {
         status = cairn_restore(s->process, &restored);
     }
-    if (status != CAIRN_OK) {
-        return cairn_leave(s->process, status, NULL);
-    }
-    s->restarted = restored.restored;
-    s->survive.on = cairn_survives(s->process);
-    status = make_plan(s, &error);
-    if (status == CAIRN_E_INVALID) {
-        return leave_together(s, &error, s->exit_code);
-    }
     if (status == CAIRN_OK) {
-        status = prepare(s);
+        status = work(s, &restored, &error);
     }
-    if (status == CAIRN_OK && restored.restored) {
-        status = scan_resume(s, &restored, &error);
-        if (status == CAIRN_E_MISMATCH) {
-            return leave_together(s, &error, CAIRN_EXIT_JOB_USAGE);
+    while (status == CAIRN_E_ROLLBACK) {
+        error = (cairn_error){CAIRN_OK, ""};
+        status = cairn_recover(s->process, &restored);
+        if (status == CAIRN_OK) {
+            status = work(s, &restored, &error);
         }
-    } else if (status == CAIRN_OK && s->id == 0) {
-        status = scan_lead_ready(s);
     }
-    if (status == CAIRN_OK) {
-        status = s->survive.on ? scan_survive_begin(s) : CAIRN_OK;
-    }
-    if (status == CAIRN_OK) {
-        status = cairn_serve(s->process, s->survive.on ? &scan_survive_handlers : &scan_handlers, s);
-    }
-    if (status != CAIRN_OK) {
-        return cairn_leave(s->process, status, error.text[0] != '\0' ? error.text : NULL);
-    }
-    return finish(s);
+    return status == CAIRN_OK ? s->exit_code
+                              : cairn_leave(s->process, status, error.text[0] != '\0' ? error.text : NULL);
 }
 
 static void clean_up(scan *s)

@@ -58,7 +58,7 @@ static cairn_status print_to_file(scan *s, cairn_error *error)
     return CAIRN_OK;
 }
 
-cairn_status scan_print_answer(scan *s, cairn_error *error)
+static cairn_status print_answer(scan *s, cairn_error *error)
 {
     if (s->options.output != NULL) {
         return print_to_file(s, error);
@@ -90,7 +90,7 @@ static void print_note(const scan *s, const cairn_note *note, const char *what)
     fputs("\n", stderr);
 }
 
-void scan_print_summary(scan *s)
+static void print_summary(scan *s)
 {
     const cairn_groups *total = &s->lead.total;
     char what[700], bytes[40];
@@ -128,6 +128,21 @@ void scan_print_summary(scan *s)
         fprintf(stderr, "; %s read more than once (no row counted twice)", bytes);
     }
     fputs("\n", stderr);
+}
+
+void scan_say_answer(scan *s)
+{
+    cairn_error error = {CAIRN_OK, ""};
+    cairn_status status = print_answer(s, &error);
+
+    if (status != CAIRN_OK) {
+        fprintf(stderr, "scan: %s\n", error.text);
+        s->exit_code = scan_exit_code(status);
+    } else {
+        print_summary(s);
+    }
+    (void)fflush(stderr);
+    s->said = true;
 }
 
 /* `cairn run` draws a bar from cairn_progress; under plain mpirun a line now and then. */

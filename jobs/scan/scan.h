@@ -44,7 +44,7 @@ typedef struct scan_lead {
     uint32_t scan_block; /* the next block to look at for the state at its start */
     cairn_csv_state scan_state;
     uint64_t bytes_done;
-    /* the end; not saved: a restart collects anew */
+    /* the end; not saved: a restart or a recovery collects anew */
     bool collecting;
     uint32_t collected;
     cairn_groups total;
@@ -98,6 +98,11 @@ typedef struct scan {
     cairn_query query;
     cairn_reader *reader;
     double began;
+    bool recovers;  /* a spare takes the place of a process that dies: see main.c */
+    bool planned;   /* plan and query are known */
+    bool said;      /* the answer is out, or why there is none: with exit_code. Only if recovers is this known elsewhere
+                      than at process 0 */
+    uint32_t epoch; /* counts the restarts and recoveries that this state has come through */
     /* the state of a reading process */
     uint32_t generation; /* counts how often everything was thrown away because a guess was wrong */
     bool asked;          /* the first asks of this generation are sent */
@@ -107,7 +112,7 @@ typedef struct scan {
     scan_read *reads; /* [read_count] */
     size_t read_count, read_room;
     cairn_groups groups;
-    uint64_t bytes_before; /* read by launches before this one */
+    uint64_t bytes_before; /* read by others before this process: by launches before, by who carried it before */
     bool failed;           /* an error is on its way to process 0 */
     double debt_from;      /* --read-rate: when what was read so far is paid for */
     scan_lead lead;
@@ -117,6 +122,11 @@ typedef struct scan {
     scan_survive survive;
     int exit_code; /* as process 0 said at the end */
 } scan;
+
+/* begin.c: collective, after cairn_restore and after every cairn_recover: to where cairn_serve goes on. When there is
+ * nothing to go on with, since the answer is out (said) or the input is wrong (exit_code), all processes learn that;
+ * process 0 has said why. *error, if set, is about the status. */
+CAIRN_MUST_CHECK cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *error);
 
 double scan_now(void);
 int scan_exit_code(cairn_status status);
@@ -145,14 +155,16 @@ void scan_survive_free(scan *s);
 /* state.c */
 cairn_status scan_save(void *context, cairn_sink *sink);
 cairn_status scan_load(void *context, const void *data, size_t bytes, uint32_t old_process, uint32_t old_count);
-/* After the plan is known, collective: go on from the blobs. CAIRN_E_MISMATCH, with error: the input is not the
- * snapshot's. */
+/* The epoch to go on with, as far as this process can tell: 0 without blobs. */
+uint32_t scan_blobs_epoch(const scan *s);
+/* After the plan is known, collective: go on from the blobs, whatever was read here. CAIRN_E_MISMATCH, with error: the
+ * input is not the snapshot's. */
 CAIRN_MUST_CHECK cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *error);
 void scan_forget_blobs(scan *s);
 
 /* report.c; process 0 */
-CAIRN_MUST_CHECK cairn_status scan_print_answer(scan *s, cairn_error *error);
-void scan_print_summary(scan *s);
+/* The answer and the closing line. What fails is said, and sets exit_code. */
+void scan_say_answer(scan *s);
 void scan_print_progress(scan *s);
 
 #endif

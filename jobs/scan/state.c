@@ -1,7 +1,7 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 2 ("CSC2"): fingerprint of plan and query; the mode; generation, flags, leases, what was
- * read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
+ * One blob a process, format 3 ("CSC3"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
+ * what was read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
  * On the same number of processes the blob is the state, and the messages in flight fit it. On another number, and in
@@ -11,12 +11,15 @@
  * place, so nothing counts twice:
  *   - a block that was handed on at a cursor left its earlier rows with the process that read them;
  *   - blobs of an older generation than process 0's are thrown away, as the RESET on its way to them said;
- *   - a WRONG that was on its way is said again. */
+ *   - a WRONG that was on its way is said again.
+ *
+ * After a recovery in place this process may have read on beyond the snapshot, or be about to go on from an earlier one:
+ * all of that is forgotten first, and the plan and the open files stay. */
 #include "scan.h"
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x32435343 }; /* "CSC2" */
+enum { MAGIC = 0x33435343 }; /* "CSC3" */
 
 /* A blob, taken apart. */
 typedef struct past {
@@ -93,6 +96,7 @@ cairn_status scan_save(void *context, cairn_sink *sink)
         return status; /* after an error there is no state to go on from */
     }
     cairn_pack_u32(&pack, MAGIC);
+    cairn_pack_u32(&pack, s->epoch);
     cairn_pack_u64(&pack, digest.high);
     cairn_pack_u64(&pack, digest.low);
     cairn_pack_u8(&pack, s->id == 0);
@@ -123,12 +127,27 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     return status;
 }
 
-/* The plan is not known yet: keep the bytes. */
+/* Is it one more of the blobs of a restart on another number of processes, or the first of another set, which replaces
+ * those that nothing came of before all went back once more? */
+static bool belongs(const scan *s, uint32_t old_process, uint32_t old_count)
+{
+    bool fits = s->blob_count == 0 || (old_count != s->count && s->blobs[0].old_count == old_count);
+
+    for (size_t i = 0; i < s->blob_count && fits; i++) {
+        fits = s->blobs[i].old_process != old_process;
+    }
+    return fits;
+}
+
+/* The plan may not be known yet: keep the bytes. */
 cairn_status scan_load(void *context, const void *data, size_t bytes, uint32_t old_process, uint32_t old_count)
 {
     scan *s = context;
-    scan_blob *blobs = realloc(s->blobs, (s->blob_count + 1) * sizeof *blobs);
 
+    if (!belongs(s, old_process, old_count)) {
+        scan_forget_blobs(s);
+    }
+    scan_blob *blobs = realloc(s->blobs, (s->blob_count + 1) * sizeof *blobs);
     if (blobs == NULL) {
         return CAIRN_E_NOMEM;
     }
@@ -152,6 +171,20 @@ void scan_forget_blobs(scan *s)
     s->blob_count = 0;
 }
 
+uint32_t scan_blobs_epoch(const scan *s)
+{
+    uint32_t latest = 0;
+
+    for (size_t i = 0; i < s->blob_count; i++) {
+        cairn_unpack unpack = {.data = s->blobs[i].data, .bytes = s->blobs[i].bytes};
+        uint32_t magic = cairn_unpack_u32(&unpack), epoch = cairn_unpack_u32(&unpack);
+        if (!unpack.bad && magic == MAGIC && epoch >= latest) {
+            latest = epoch + 1;
+        }
+    }
+    return latest;
+}
+
 static bool lease_fits(const scan *s, const cairn_lease *lease)
 {
     if (lease->block >= s->plan.block_count || lease->at > CAIRN_LEASE_ROW || lease->state > CAIRN_CSV_CLOSED) {
@@ -170,7 +203,7 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     if (cairn_unpack_u32(&unpack) != MAGIC) {
         return CAIRN_E_VERSION;
     }
-    (void)cairn_unpack_bytes(&unpack, 16);
+    (void)cairn_unpack_bytes(&unpack, 4 + 16); /* epoch and fingerprint */
     p->has_lead = cairn_unpack_u8(&unpack) != 0;
     p->survive = cairn_unpack_u8(&unpack) != 0;
     p->generation = cairn_unpack_u32(&unpack);
@@ -230,7 +263,7 @@ static cairn_status check_input(const scan *s, cairn_error *error)
         return cairn_fail(error, CAIRN_E_BUG, "the snapshot has no state of process 0");
     }
     cairn_unpack unpack = {.data = s->blobs[0].data, .bytes = s->blobs[0].bytes};
-    (void)cairn_unpack_u32(&unpack);
+    (void)cairn_unpack_bytes(&unpack, 4 + 4); /* magic and epoch */
     cairn_digest digest = {cairn_unpack_u64(&unpack), 0};
     digest.low = cairn_unpack_u64(&unpack);
     if (cairn_digest_equal(digest, now)) {
@@ -285,6 +318,15 @@ static void count_bytes_done(scan *s)
     }
 }
 
+/* What was read for this process before, here or by others. What this one has read itself is counted by its reader, and
+ * some of that may be in the snapshot. */
+static void count_bytes_before(scan *s, uint64_t in_snapshot)
+{
+    uint64_t here = cairn_reader_bytes(s->reader), known = s->bytes_before + here;
+
+    s->bytes_before = (in_snapshot > known ? in_snapshot : known) - here;
+}
+
 /* The same number of processes: the blob is the state. */
 static cairn_status resume_same(scan *s, past *p)
 {
@@ -296,7 +338,7 @@ static cairn_status resume_same(scan *s, past *p)
     s->wrong = p->wrong;
     s->leases = p->leases;
     memcpy(s->lease, p->lease, sizeof s->lease);
-    s->bytes_before = p->bytes_read;
+    count_bytes_before(s, p->bytes_read);
     s->reads = p->reads;
     s->read_count = s->read_room = p->read_count;
     p->reads = reads;
@@ -315,7 +357,6 @@ static cairn_status merge_past(scan *s, const past *p, uint32_t *wrong_file)
 {
     cairn_status status = CAIRN_OK;
 
-    s->bytes_before += p->bytes_read;
     if (p->generation < s->generation) {
         return CAIRN_OK;
     }
@@ -457,6 +498,7 @@ static cairn_status resume_redivided(scan *s, uint32_t old_count)
     uint32_t *counts = calloc((size_t)old_count * 2, sizeof *counts);
     cairn_division old;
     uint32_t wrong_file = SCAN_NO_FILE;
+    uint64_t bytes_read = 0;
     cairn_status status = share == NULL || counts == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
 
     for (size_t i = 0; i < s->blob_count && status == CAIRN_OK; i++) {
@@ -469,8 +511,10 @@ static cairn_status resume_redivided(scan *s, uint32_t old_count)
         if (status == CAIRN_OK) {
             status = merge_past(s, &p, &wrong_file);
         }
+        bytes_read += p.bytes_read;
         free_past(&p);
     }
+    count_bytes_before(s, bytes_read);
     if (status == CAIRN_OK) {
         status = exchange(s, wrong_file, share);
     }
@@ -505,6 +549,11 @@ cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *e
         return status != CAIRN_OK ? status : (cairn_status)checked;
     }
     same = restored->old_count == s->count && !s->survive.on && !was_survive(s);
+    s->failed = false;
+    status = scan_forget(s, 0);
+    if (status != CAIRN_OK) {
+        return status;
+    }
     if (!same) {
         status = resume_redivided(s, restored->old_count);
     } else if (s->blob_count != 1) {

@@ -120,25 +120,18 @@ static cairn_status merge_parts(scan *s)
 
 static cairn_status print(scan *s)
 {
-    cairn_error error = {CAIRN_OK, ""};
     cairn_status status = merge_parts(s);
     char key[SURVIVE_KEY_BYTES];
 
     if (status != CAIRN_OK) {
         return status;
     }
-    status = scan_print_answer(s, &error);
-    if (status == CAIRN_OK && fflush(stdout) != 0) {
-        status = cairn_fail(&error, CAIRN_E_IO, "standard output: %s", strerror(errno));
-    }
-    if (status != CAIRN_OK) {
-        fprintf(stderr, "scan: %s\n", error.text);
-        s->exit_code = scan_exit_code(status);
+    scan_say_answer(s);
+    if (s->exit_code != CAIRN_EXIT_OK) {
         return CAIRN_OK;
     }
     survive_key(s, "answer", key);
     status = cairn_coord_put(s->survive.coord, key, "printed", strlen("printed"), 0, NULL);
-    scan_print_summary(s);
     return survive_service_failed(s, status);
 }
 

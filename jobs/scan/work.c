@@ -19,10 +19,15 @@
  * nothing is lost by it: what was read is told by the readers' own states alone (state.c), and a grant that nobody
  * began is simply open again.
  *
- * The end. COLLECT, PART and STOP carry the number of the launch, and are dropped when they are of an earlier one. A
- * reader keeps its aggregates after it has sent them, and process 0's merged total is no part of its state. So
- * wherever a cut passes through the end, each aggregate is in the state of exactly one process, once; the restart
- * finds all blocks done and collects anew. */
+ * The end. COLLECT, PART and STOP carry the epoch, and are dropped when they are of an earlier one: it is in the state,
+ * and rises by one with every restart and recovery, which the number of a launch or of an incarnation does not (one of
+ * them may be what the other was). A reader keeps its aggregates after it has sent them, and process 0's merged total is
+ * no part of its state. So wherever a cut passes through the end, each aggregate is in the state of exactly one process,
+ * once; the restart finds all blocks done and collects anew.
+ *
+ * When processes are replaced in place, the answer is printed before STOP is sent: until then nobody leaves, and a death
+ * only costs time; after that whoever has heard STOP knows that nothing is left to do (main.c). Otherwise it is printed
+ * last, when all others are on their way out, and the instant in which a kill would make it appear twice is short. */
 #include "scan.h"
 
 #include <sys/stat.h>
@@ -83,11 +88,6 @@ static cairn_status send_all(scan *s, uint32_t tag, uint32_t a, uint32_t b)
     return status;
 }
 
-static uint32_t launch(const scan *s)
-{
-    return cairn_incarnation(s->process);
-}
-
 /* ---------------------------------------------------------------- process 0 */
 
 static cairn_status send_grants(scan *s, const cairn_division_output *out)
@@ -135,6 +135,7 @@ cairn_status scan_lead_begin(scan *s)
     lead->scan_block = 0;
     lead->scan_state = CAIRN_CSV_ROW;
     lead->bytes_done = 0;
+    lead->collecting = false;
     return CAIRN_OK;
 }
 
@@ -231,10 +232,10 @@ static cairn_status take_part(scan *s, cairn_unpack *unpack)
 {
     scan_lead *lead = &s->lead;
     cairn_groups part = {0};
-    uint32_t of_launch = cairn_unpack_u32(unpack);
+    uint32_t epoch = cairn_unpack_u32(unpack);
     uint64_t bytes_read = cairn_unpack_u64(unpack), rows = 0;
 
-    if (unpack->bad || of_launch != launch(s)) {
+    if (unpack->bad || epoch != s->epoch) {
         return unpack->bad ? CAIRN_E_CORRUPT : CAIRN_OK;
     }
     cairn_status status = cairn_groups_unpack(&part, unpack);
@@ -258,22 +259,26 @@ static cairn_status take_part(scan *s, cairn_unpack *unpack)
                 (unsigned long long)lead->total.rows, (unsigned long long)rows);
         return CAIRN_E_BUG;
     }
-    return send_all(s, TAG_STOP, launch(s), CAIRN_EXIT_OK);
+    if (s->recovers) {
+        scan_say_answer(s);
+    }
+    return send_all(s, TAG_STOP, s->epoch, (uint32_t)s->exit_code);
 }
 
 static cairn_status take_error(scan *s, uint32_t from, cairn_unpack *unpack)
 {
-    uint32_t of_launch = cairn_unpack_u32(unpack), code = cairn_unpack_u32(unpack);
+    uint32_t epoch = cairn_unpack_u32(unpack), code = cairn_unpack_u32(unpack);
     size_t bytes;
     const uint8_t *text = cairn_unpack_text(unpack, &bytes);
 
-    if (unpack->bad || of_launch != launch(s) || s->exit_code != 0) {
+    if (unpack->bad || epoch != s->epoch || s->exit_code != 0) {
         return unpack->bad ? CAIRN_E_CORRUPT : CAIRN_OK;
     }
     s->exit_code = (int)code;
     fprintf(stderr, "scan: %.*s (seen by process %u)\n", (int)bytes, (const char *)text, from);
     (void)fflush(stderr);
-    return send_all(s, TAG_STOP, launch(s), code);
+    s->said = true;
+    return send_all(s, TAG_STOP, s->epoch, code);
 }
 
 static cairn_status begin_to_collect(scan *s)
@@ -283,7 +288,7 @@ static cairn_status begin_to_collect(scan *s)
     s->lead.bytes_read = 0;
     cairn_groups_free(&s->lead.total);
     cairn_status status = cairn_groups_init(&s->lead.total, s->query.value_count);
-    return status == CAIRN_OK ? send_all(s, TAG_COLLECT, launch(s), 0) : status;
+    return status == CAIRN_OK ? send_all(s, TAG_COLLECT, s->epoch, 0) : status;
 }
 
 /* ---------------------------------------------------------------- every process */
@@ -341,7 +346,7 @@ static cairn_status send_part(scan *s)
 {
     cairn_pack pack = {0};
 
-    cairn_pack_u32(&pack, launch(s));
+    cairn_pack_u32(&pack, s->epoch);
     cairn_pack_u64(&pack, s->bytes_before + cairn_reader_bytes(s->reader));
     cairn_groups_pack(&s->groups, &pack);
     return send_pack(s, 0, TAG_PART, &pack);
@@ -352,7 +357,7 @@ static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *err
     cairn_pack pack = {0};
 
     s->failed = true;
-    cairn_pack_u32(&pack, launch(s));
+    cairn_pack_u32(&pack, s->epoch);
     cairn_pack_u32(&pack, (uint32_t)scan_exit_code(why));
     cairn_pack_text(&pack, error->text, strlen(error->text));
     return send_pack(s, 0, TAG_ERROR, &pack);
@@ -491,9 +496,10 @@ static cairn_next on_message(cairn_process *process, const cairn_message *messag
         *status = lead_message(s, message, a, b, c);
     } else if (message->tag == TAG_RESET) {
         *status = a > s->generation ? scan_forget(s, a) : CAIRN_OK;
-    } else if (a == launch(s)) {
+    } else if (a == s->epoch) {
         if (message->tag == TAG_STOP) {
             s->exit_code = (int)b;
+            s->said = s->said || s->recovers;
             return CAIRN_STOP;
         }
         *status = send_part(s);

@@ -619,6 +619,7 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
 {
     cairn_restored result = {0};
     cairn_status status;
+    bool same;
 
     if (p->fatal == CAIRN_E_ROLLBACK && !p->restored_once) {
         p->restored_once = true; /* this process takes another's place */
@@ -638,7 +639,6 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         }
         if (result.restored) {
             p->stats.last = result.number;
-            cairn_recovery_restored(p, result.number);
         } else if (p->incarnation > 0 && p->self == COORDINATOR && p->regions != NULL) {
             const char *reason = getenv(CAIRN_ENV_REASON);
 
@@ -648,8 +648,11 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         p->can_snapshot = p->consensus != NULL;
         p->attempt_began = cairn_now();
         p->next_snapshot = p->attempt_began + (p->interval_auto ? 1.0 : p->interval);
-        if (p->recover && !result.restored && p->interval >= 0.0) {
-            p->next_snapshot = p->attempt_began; /* without one nobody can be replaced */
+        same = result.restored && result.old_count == p->count;
+        if (same) {
+            cairn_recovery_restored(p, result.number);
+        } else if (p->recover && p->interval >= 0.0) {
+            p->next_snapshot = p->attempt_began; /* without one of as many processes nobody can be replaced */
         }
         prepare(p);
         if (p->recover) {
