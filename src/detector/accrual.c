@@ -2,7 +2,8 @@
  *
  * Invariants, of every peer that is not dead:
  *   I1  count samples lie in gaps[0 .. count-1], next is where the following one goes, each within 1 .. ceiling
- *   I2  mean, deviation, longest are those of the samples; deviation is at least heartbeat / DEVIATION_PARTS
+ *   I2  mean and deviation are those of the samples; deviation is at least heartbeat / DEVIATION_PARTS; longest is at
+ *       least as long as the newest sample
  *   I3  floor <= allowed <= ceiling, and allowed < ceiling only if phi reaches the threshold at it
  *   I4  last <= attended: silence is never negative
  * attended never goes back, and never runs ahead of the clock. */
@@ -10,8 +11,9 @@
 
 #include <string.h>
 
-#define DEVIATION_PARTS 8u /* of a heartbeat: gaps that seem to have no spread at all have this much */
-#define LONGEST_SHARE   4u /* the longest gap that was may be longer by this part of it              */
+#define DEVIATION_PARTS 8u    /* of a heartbeat: gaps that seem to have no spread at all have this much */
+#define LONGEST_SHARE   4u    /* the longest gap that was may be longer by this part of it              */
+#define LONGEST_FADES   1024u /* with each sample it fades by this part: by half in 710 heartbeats */
 
 typedef struct peer {
     uint64_t last;  /* attended time of the last sign of life, or when waiting began */
@@ -122,10 +124,8 @@ static void summarize(const cairn_accrual *d, peer *p)
     uint64_t sum = 0;
     uint64_t squares = 0;
 
-    p->longest = 0;
     for (uint32_t i = 0; i < p->count; i++) {
         sum += gaps[i];
-        p->longest = larger(p->longest, gaps[i]);
     }
     p->mean = (sum + p->count / 2) / p->count;
     for (uint32_t i = 0; i < p->count; i++) {
@@ -148,6 +148,7 @@ static void add_sample(cairn_accrual *d, peer *p, uint64_t gap)
     gaps[p->next] = (uint32_t)larger(gap, 1);
     p->next = (p->next + 1) % d->options.window;
     p->count += p->count < d->options.window ? 1 : 0;
+    p->longest = larger(p->longest - p->longest / LONGEST_FADES, gap);
     summarize(d, p);
 }
 
@@ -155,10 +156,20 @@ static void add_sample(cairn_accrual *d, peer *p, uint64_t gap)
 
 static bool are_good(const cairn_accrual_options *o)
 {
-    return o->heartbeat_us > 0 && o->floor_us >= o->heartbeat_us && o->known_floor_us >= o->floor_us &&
-           o->ceiling_us >= o->known_floor_us && o->ceiling_us <= CAIRN_ACCRUAL_TIME_MAX && o->look_us > 0 &&
+    return o->heartbeat_us > 0 && o->floor_us >= o->heartbeat_us && o->patient_us >= o->floor_us &&
+           o->ceiling_us >= o->patient_us && o->ceiling_us <= CAIRN_ACCRUAL_TIME_MAX && o->look_us > 0 &&
            o->look_us <= CAIRN_ACCRUAL_TIME_MAX && o->threshold_phi > 0 && o->threshold_phi <= CAIRN_ACCRUAL_PHI_MAX &&
            o->window >= 4 && o->window <= CAIRN_ACCRUAL_WINDOW_MAX;
+}
+
+cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us)
+{
+    cairn_accrual_options o = {.heartbeat_us = heartbeat_us, .threshold_phi = 8000, .window = 100, .look_us = 25000};
+
+    o.floor_us = larger(3 * heartbeat_us, 250000);
+    o.patient_us = larger(o.floor_us, 1000000);
+    o.ceiling_us = larger(o.patient_us, 2000000);
+    return o;
 }
 
 size_t cairn_accrual_bytes(uint32_t peers, uint32_t window)
@@ -294,7 +305,7 @@ uint64_t cairn_accrual_allowed(const cairn_accrual *d, uint32_t i)
         return 0;
     }
     allowed = p->heard ? p->allowed : d->options.ceiling_us;
-    allowed = p->known ? larger(allowed, d->options.known_floor_us) : allowed;
+    allowed = p->known || p->count < d->options.window / 4 ? larger(allowed, d->options.patient_us) : allowed;
     return allowed + p->extra >= allowed ? allowed + p->extra : CAIRN_ACCRUAL_NEVER;
 }
 

@@ -7,15 +7,17 @@
  * core with others needs on top:
  *
  *  - The silence that is allowed is not only the one at which phi reaches the threshold. It is at least `floor_us`, and
- *    a quarter longer than the longest gap in the window: delays have heavier tails than a normal distribution. And it
- *    is at most `ceiling_us`, whatever the window says.
+ *    a quarter longer than the longest gap so far, which fades (by half in 710 heartbeats): delays have heavier tails
+ *    than a normal distribution, and what happens once a minute is in few windows. And it is at most `ceiling_us`,
+ *    whatever the window says.
  *  - A gap shorter than half a heartbeat ends a silence and is no sample: a peer that has much to say for a while gives
  *    no reason to expect more than heartbeats of it afterwards.
  *  - The observer's own pauses prove nothing about others. Silence is measured on the observer's *attended time*, which
  *    goes on by at most `look_us` from one cairn_accrual_look to the next: who did not look has not waited.
  *  - What is known in other ways: a peer whose process has ended is dead at once and for good; one whose process is
- *    known to exist (by pidfd, say) can only be stopped or slow, and is given `known_floor_us`; one that does something
+ *    known to exist (by pidfd, say) can only be stopped or slow, and is given `patient_us`; one that does something
  *    long is forgiven this silence; one that was replaced by another begins anew.
+ *  - As long as less than a quarter of a peer's window is filled, it is given `patient_us`: its jitter is not known yet.
  *
  * Times are microseconds of one monotonic clock of the observer; one that goes back counts as standing still. phi is in
  * thousandths. A peer that is out of range is never suspected, and what is said of it is ignored. */
@@ -32,16 +34,19 @@
 #define CAIRN_ACCRUAL_NEVER      UINT64_MAX
 
 typedef struct cairn_accrual_options {
-    uint64_t heartbeat_us;   /* between two signs of life, when all is quiet; > 0                        */
-    uint64_t floor_us;       /* silence that is always allowed, >= heartbeat_us                          */
-    uint64_t known_floor_us; /* the same of a peer whose process is known to exist, >= floor_us          */
-    uint64_t ceiling_us;     /* silence that is never allowed, >= known_floor_us                         */
-    uint64_t look_us;        /* the most that counts as waited between two looks, > 0                    */
-    uint32_t threshold_phi;  /* thousandths, 1 .. CAIRN_ACCRUAL_PHI_MAX                                  */
-    uint32_t window;         /* gaps that are remembered of each peer, 4 .. CAIRN_ACCRUAL_WINDOW_MAX     */
+    uint64_t heartbeat_us;  /* between two signs of life, when all is quiet; > 0                        */
+    uint64_t floor_us;      /* silence that is always allowed, >= heartbeat_us                          */
+    uint64_t patient_us;    /* the same of a peer that is known to exist, or not well known, >= floor_us  */
+    uint64_t ceiling_us;    /* silence that is never allowed, >= patient_us                         */
+    uint64_t look_us;       /* the most that counts as waited between two looks, > 0                    */
+    uint32_t threshold_phi; /* thousandths, 1 .. CAIRN_ACCRUAL_PHI_MAX                                  */
+    uint32_t window;        /* gaps that are remembered of each peer, 4 .. CAIRN_ACCRUAL_WINDOW_MAX     */
 } cairn_accrual_options;
 
 typedef struct cairn_accrual cairn_accrual;
+
+/* What the runtime uses: for heartbeats every 66 ms and less, 0.2 s are allowed when all is quiet. */
+cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us);
 
 /* Bytes for so many peers, and the begin: every peer is waited for from now_us on, and its window holds two gaps, of
  * half a heartbeat and of one and a half. memory: cairn_accrual_bytes, aligned for max_align_t, the caller's, used until

@@ -14,7 +14,7 @@
 
 static const cairn_accrual_options plain = {.heartbeat_us = BEAT,
                                             .floor_us = BEAT,
-                                            .known_floor_us = BEAT,
+                                            .patient_us = BEAT,
                                             .ceiling_us = 60000 * MS,
                                             .look_us = 60000 * MS,
                                             .threshold_phi = 8000,
@@ -22,7 +22,7 @@ static const cairn_accrual_options plain = {.heartbeat_us = BEAT,
 
 static const cairn_accrual_options bounded = {.heartbeat_us = BEAT,
                                               .floor_us = 200 * MS,
-                                              .known_floor_us = 700 * MS,
+                                              .patient_us = 700 * MS,
                                               .ceiling_us = 1500 * MS,
                                               .look_us = 40 * MS,
                                               .threshold_phi = 8000,
@@ -185,20 +185,39 @@ static void adapts(void)
     cairn_accrual_heard(d, 0, now);
     beat(d, &now, 40, BEAT);
     CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS);
-    CU_ASSERT_EQUAL(until_suspected(d, now), 200 * MS);
-    cairn_accrual_heard(d, 0, now = now + 200 * MS);
+    CU_ASSERT_EQUAL(cairn_accrual_deadline(d, 0), now + 200 * MS);
     for (int i = 0; i < 16; i++) {
         beat(d, &now, 1, 30 * MS);
         beat(d, &now, 1, 150 * MS);
     }
     jittery = cairn_accrual_allowed(d, 0);
     CU_ASSERT_TRUE(jittery > 400 * MS && jittery < 500 * MS); /* 90 + 5.6 * 60 */
-    beat(d, &now, 31, BEAT);
-    CU_ASSERT_TRUE(cairn_accrual_allowed(d, 0) > 200 * MS || cairn_accrual_allowed(d, 0) < jittery);
-    beat(d, &now, 1, BEAT);
+    beat(d, &now, 32, BEAT);                                  /* the window has forgotten */
     CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS);
     beat(d, &now, 1, 190 * MS); /* one long gap in a quiet window: at least as long, and a quarter, is allowed again */
-    CU_ASSERT_TRUE(cairn_accrual_allowed(d, 0) >= 237 * MS);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 237500);
+    free(d);
+}
+
+/* What was once is remembered for longer than the window. */
+static void longest_gap_fades(void)
+{
+    cairn_accrual *d = make(1, &bounded, 0);
+    uint64_t now = 0;
+    uint64_t allowed = 0;
+
+    cairn_accrual_heard(d, 0, now);
+    beat(d, &now, 40, BEAT);
+    beat(d, &now, 1, 800 * MS);
+    CU_ASSERT_TRUE(cairn_accrual_allowed(d, 0) >= 1000 * MS);
+    beat(d, &now, 710, BEAT);
+    allowed = cairn_accrual_allowed(d, 0);
+    CU_ASSERT_TRUE(allowed > 495 * MS && allowed < 505 * MS);
+    beat(d, &now, 710, BEAT);
+    allowed = cairn_accrual_allowed(d, 0);
+    CU_ASSERT_TRUE(allowed > 245 * MS && allowed < 255 * MS);
+    beat(d, &now, 710, BEAT);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS);
     free(d);
 }
 
@@ -250,8 +269,8 @@ static void bursts_are_no_samples(void)
     free(d);
 }
 
-/* Nothing is known of a peer that was never heard: only the ceiling. With the first gaps on it is as for others, with
- * two guessed gaps in the window until it is full. */
+/* Nothing is known of a peer that was never heard: only the ceiling. It is given long until a quarter of the window is
+ * filled, two guessed gaps included. */
 static void never_heard(void)
 {
     cairn_accrual *d = make(2, &bounded, 1000 * MS);
@@ -262,8 +281,12 @@ static void never_heard(void)
     wait_for(d, &now, 1000 * MS);
     CU_ASSERT_FALSE(cairn_accrual_suspects(d, 0, now));
     cairn_accrual_heard(d, 0, now);
-    CU_ASSERT_TRUE(cairn_accrual_allowed(d, 0) < 250 * MS); /* 50 + 5.6 * 25: the long begin was no gap */
-    wait_for(d, &now, 500 * MS);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 700 * MS);
+    beat(d, &now, 5, BEAT);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 700 * MS);
+    beat(d, &now, 1, BEAT);
+    CU_ASSERT_TRUE(cairn_accrual_allowed(d, 0) < 250 * MS); /* the long begin was no gap */
+    wait_for(d, &now, 250 * MS);
     CU_ASSERT_TRUE(cairn_accrual_suspects(d, 0, now));
     CU_ASSERT_TRUE(cairn_accrual_suspects(d, 1, now));
     cairn_accrual_heard(d, 1, now);
@@ -457,7 +480,7 @@ static void bad_options(void)
     o.floor_us = 700 * MS + 1;
     CU_ASSERT_TRUE(refused(o));
     o = bounded;
-    o.known_floor_us = 1500 * MS + 1;
+    o.patient_us = 1500 * MS + 1;
     CU_ASSERT_TRUE(refused(o));
     o = bounded;
     o.ceiling_us = CAIRN_ACCRUAL_TIME_MAX + 1;
@@ -486,7 +509,7 @@ static void bad_options(void)
     o.threshold_phi = CAIRN_ACCRUAL_PHI_MAX;
     CU_ASSERT_FALSE(refused(o));
     o = bounded;
-    o.heartbeat_us = o.floor_us = o.known_floor_us = o.ceiling_us = 1;
+    o.heartbeat_us = o.floor_us = o.patient_us = o.ceiling_us = 1;
     CU_ASSERT_FALSE(refused(o));
 }
 
@@ -521,6 +544,7 @@ static void bad_peers_and_times(void)
 UNIT_MAIN("accrual", {"phi_is_that_of_the_formula", phi_is_that_of_the_formula},
           {"phi_of_the_quantiles", phi_of_the_quantiles},
           {"threshold_is_where_it_suspects", threshold_is_where_it_suspects}, {"adapts", adapts},
+          {"longest_gap_fades", longest_gap_fades},
           {"longest_gap_counts_for_more_than_phi", longest_gap_counts_for_more_than_phi},
           {"ceiling_holds", ceiling_holds}, {"bursts_are_no_samples", bursts_are_no_samples},
           {"never_heard", never_heard}, {"trusted_again", trusted_again}, {"forgiven_once", forgiven_once},
