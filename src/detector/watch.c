@@ -14,15 +14,15 @@
 #define NAME_FIELD  2  /* in brackets; it may hold blanks and brackets of its own */
 #define STAT_BYTES  1024
 
-struct cairn_watch {
+struct cairn_pidwatch {
     int epoll;
     uint32_t peers;
     int fd[]; /* [peers]; < 0: not watched */
 };
 
-cairn_status cairn_watch_open(cairn_watch **out, uint32_t peers)
+cairn_status cairn_pidwatch_open(cairn_pidwatch **out, uint32_t peers)
 {
-    cairn_watch *w = malloc(sizeof *w + peers * sizeof w->fd[0]);
+    cairn_pidwatch *w = malloc(sizeof *w + peers * sizeof w->fd[0]);
 
     if (w == NULL) {
         return CAIRN_E_NOMEM;
@@ -40,13 +40,13 @@ cairn_status cairn_watch_open(cairn_watch **out, uint32_t peers)
     return CAIRN_OK;
 }
 
-void cairn_watch_close(cairn_watch *w)
+void cairn_pidwatch_close(cairn_pidwatch *w)
 {
     if (w == NULL) {
         return;
     }
     for (uint32_t i = 0; i < w->peers; i++) {
-        cairn_watch_drop(w, i);
+        cairn_pidwatch_drop(w, i);
     }
     (void)close(w->epoll);
     free(w);
@@ -75,7 +75,7 @@ static ssize_t read_stat(int64_t pid, char text[STAT_BYTES])
     return got;
 }
 
-cairn_status cairn_watch_begun(int64_t pid, uint64_t *begun)
+cairn_status cairn_pidwatch_begun(int64_t pid, uint64_t *begun)
 {
     char text[STAT_BYTES];
     char *at;
@@ -105,10 +105,10 @@ static bool has_proc(void)
 {
     uint64_t own;
 
-    return cairn_watch_begun(getpid(), &own) == CAIRN_OK;
+    return cairn_pidwatch_begun(getpid(), &own) == CAIRN_OK;
 }
 
-cairn_status cairn_watch_add(cairn_watch *w, uint32_t peer, int64_t pid, uint64_t begun)
+cairn_status cairn_pidwatch_add(cairn_pidwatch *w, uint32_t peer, int64_t pid, uint64_t begun)
 {
     struct epoll_event event = {.events = EPOLLIN, .data = {.u32 = peer}};
     uint64_t now_begun;
@@ -117,13 +117,13 @@ cairn_status cairn_watch_add(cairn_watch *w, uint32_t peer, int64_t pid, uint64_
     if (peer >= w->peers || pid <= 0 || (pid_t)pid != pid || begun == 0) {
         return CAIRN_E_INVALID;
     }
-    cairn_watch_drop(w, peer);
+    cairn_pidwatch_drop(w, peer);
     fd = open_pidfd(pid);
     if (fd < 0) {
         return errno == ESRCH ? CAIRN_E_NOT_FOUND : errno == EMFILE || errno == ENFILE ? CAIRN_E_IO : CAIRN_E_STATE;
     }
     /* Only now: what has the id when its pidfd is open keeps it for as long as /proc shows this beginning. */
-    if (cairn_watch_begun(pid, &now_begun) != CAIRN_OK || now_begun != begun) {
+    if (cairn_pidwatch_begun(pid, &now_begun) != CAIRN_OK || now_begun != begun) {
         (void)close(fd);
         return has_proc() ? CAIRN_E_NOT_FOUND : CAIRN_E_STATE;
     }
@@ -135,11 +135,11 @@ cairn_status cairn_watch_add(cairn_watch *w, uint32_t peer, int64_t pid, uint64_
     return CAIRN_OK;
 }
 
-void cairn_watch_drop(cairn_watch *w, uint32_t peer)
+void cairn_pidwatch_drop(cairn_pidwatch *w, uint32_t peer)
 {
     struct epoll_event none = {0};
 
-    if (cairn_watch_has(w, peer)) {
+    if (cairn_pidwatch_has(w, peer)) {
         /* Closing alone would not do where a child has it too. */
         (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, w->fd[peer], &none);
         (void)close(w->fd[peer]);
@@ -147,23 +147,23 @@ void cairn_watch_drop(cairn_watch *w, uint32_t peer)
     }
 }
 
-bool cairn_watch_has(const cairn_watch *w, uint32_t peer)
+bool cairn_pidwatch_has(const cairn_pidwatch *w, uint32_t peer)
 {
     return peer < w->peers && w->fd[peer] >= 0;
 }
 
-uint32_t cairn_watch_poll(cairn_watch *w)
+uint32_t cairn_pidwatch_poll(cairn_pidwatch *w)
 {
     struct epoll_event event;
 
     if (epoll_wait(w->epoll, &event, 1, 0) != 1) {
-        return CAIRN_WATCH_NONE;
+        return CAIRN_PIDWATCH_NONE;
     }
-    cairn_watch_drop(w, event.data.u32);
+    cairn_pidwatch_drop(w, event.data.u32);
     return event.data.u32;
 }
 
-int cairn_watch_fd(const cairn_watch *w)
+int cairn_pidwatch_fd(const cairn_pidwatch *w)
 {
     return w->epoll;
 }

@@ -497,7 +497,7 @@ uint64_t mp_next_tick(const mp *core)
 
 uint64_t mp_heard(const mp *core, uint32_t process)
 {
-    return core->role == MP_LEADING && process < core->options.count ? core->heard[process] : 0;
+    return process < core->options.count ? core->heard[process] : 0;
 }
 
 bool mp_is_acceptor(const mp *core, uint32_t process)

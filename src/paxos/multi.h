@@ -210,7 +210,7 @@ uint32_t mp_generation(const mp *core); /* own; 0: this acceptor has no vote (ye
 /* The newest admission of each acceptor, for an image: those with a generation above 1; at most MP_ACCEPTORS_MAX. */
 uint32_t mp_admits(const mp *core, mp_admit *admits);
 uint64_t mp_next_tick(const mp *core);               /* when MP_TICK may have something to do, at the latest */
-uint64_t mp_heard(const mp *core, uint32_t process); /* when the leader last heard of it; 0: never in this reign */
+uint64_t mp_heard(const mp *core, uint32_t process); /* when a message of it came last; 0: never */
 bool mp_is_acceptor(const mp *core, uint32_t process);
 /* For tests: every invariant holds; else *broken (if given) names the first that does not. The votes, for checking. */
 bool mp_check(const mp *core, const char **broken);

@@ -152,9 +152,6 @@ static void win(mp *core)
         core->peers[i].echoed = 0;
         core->peers[i].answered_at = core->now; /* time to be answered begins now */
     }
-    for (uint32_t i = 0; i < core->options.count; i++) {
-        core->heard[i] = core->now;
-    }
 }
 
 static void check_won(mp *core)
