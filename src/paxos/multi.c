@@ -322,6 +322,9 @@ void mp_step(mp *core, const mp_event *event, mp_output *out)
             core->election_at = core->now + 3 * core->options.election;
         }
         break;
+    case MP_ENDED:
+        mp_on_ended(core, event->from);
+        break;
     case MP_AGAIN:
     default:
         break;

@@ -102,7 +102,9 @@ typedef enum mp_event_kind {
     MP_INSTALLED, /* number: the state machine was set to what it is after this slot (an image); admits  */
     MP_READ,      /* a linearizable read is asked for: gets number mp_reads(core) then; leader only    */
     MP_AGAIN,     /* after an output with `again`                                                      */
-    MP_RESIGN     /* the leader gives up leadership, and does not stand for an election timeout         */
+    MP_RESIGN,    /* the leader gives up leadership, and does not stand for an election timeout         */
+    MP_ENDED      /* from: this process has ended. If it led, nobody waits for an election timeout to pass.    */
+                  /* When that is not true an election may come of it, and nothing worse                      */
 } mp_event_kind;
 
 typedef struct mp_event {

@@ -183,6 +183,9 @@ static void learn(cairn_process *p, struct cairn_detector *d, double now)
         } else {
             cairn_accrual_dead(d->accrual, who);
             d->ended_at[who] = now;
+            if (!p->consensus->failed) {
+                cairn_replica_ended(p->consensus->replica, who, consensus_now());
+            }
         }
     }
 }
