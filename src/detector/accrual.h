@@ -17,7 +17,7 @@
  *  - What is known in other ways: a peer whose process has ended is dead at once and for good; one whose process is
  *    known to exist (by pidfd, say) can only be stopped or slow, and is given `patient_us`; one that does something
  *    long is forgiven this silence; one that was replaced by another begins anew.
- *  - As long as less than a quarter of a peer's window is filled, it is given `patient_us`: its jitter is not known yet.
+ *  - As long as less than a quarter of a peer's window is filled, it is given `patient_us`: its jitter is not known.
  *
  * Times are microseconds of one monotonic clock of the observer; one that goes back counts as standing still. phi is in
  * thousandths. A peer that is out of range is never suspected, and what is said of it is ignored. */
@@ -45,12 +45,13 @@ typedef struct cairn_accrual_options {
 
 typedef struct cairn_accrual cairn_accrual;
 
-/* What the runtime uses: for heartbeats every 66 ms and less, 0.2 s are allowed when all is quiet. */
+/* What the runtime uses. For heartbeats every 83 ms and less: 0.25 s are allowed when all is quiet, 1 s to who is given
+ * long, 2 s at most. */
 cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us);
 
 /* Bytes for so many peers, and the begin: every peer is waited for from now_us on, and its window holds two gaps, of
- * half a heartbeat and of one and a half. memory: cairn_accrual_bytes, aligned for max_align_t, the caller's, used until
- * the end. NULL: the options are not within their bounds. */
+ * half a heartbeat and of one and a half. memory: cairn_accrual_bytes, aligned for max_align_t; the caller's, and used
+ * until the end. NULL: the options are not within their bounds. */
 size_t cairn_accrual_bytes(uint32_t peers, uint32_t window);
 cairn_accrual *cairn_accrual_init(void *memory, uint32_t peers, const cairn_accrual_options *options, uint64_t now_us);
 

@@ -3,8 +3,8 @@
  * not ended says nothing about whether it works.
  *
  * A process id alone is not enough: by the time that one looks, another process may have it. So whoever hands out its
- * id hands out when it began as well (cairn_pidwatch_begun), and the watch takes only the process that has both. Both are
- * of one host: of one kernel, and one pid namespace.
+ * id hands out when it began as well (cairn_pidwatch_begun), and the watch takes only the process that has both. Both
+ * are of one host: of one kernel, and one pid namespace.
  *
  * Not thread-safe. */
 #ifndef CAIRN_DETECTOR_WATCH_H
@@ -36,7 +36,8 @@ void cairn_pidwatch_drop(cairn_pidwatch *w, uint32_t peer);
 /* It is watched, and nothing was said of its end. */
 bool cairn_pidwatch_has(const cairn_pidwatch *w, uint32_t peer);
 
-/* A peer whose process has ended, each once and then watched no more; CAIRN_PIDWATCH_NONE: no other one. Never waits. */
+/* A peer whose process has ended, each once and then watched no more; CAIRN_PIDWATCH_NONE: no other one. Never
+ * waits. */
 uint32_t cairn_pidwatch_poll(cairn_pidwatch *w);
 /* For poll(2): readable when cairn_pidwatch_poll has something to say. */
 int cairn_pidwatch_fd(const cairn_pidwatch *w);

@@ -31,7 +31,7 @@ struct cairn_detector {
     cairn_whereabouts *whereabouts; /* NULL: none */
     bool leads;
     uint32_t followed; /* the last leader but this process; NOBODY */
-    uint64_t heartbeat_us;
+    uint64_t heartbeat_us, tick;
     double *ended_at; /* [count] when its end became known; 0: has not ended */
     uint64_t heard[]; /* [count] */
 };
@@ -221,13 +221,17 @@ void cairn_detect(cairn_process *p)
         p->lost_revision = revision;
         read_lost(p);
     }
+    if (d == NULL && (d = p->detector = make(p)) == NULL) {
+        return;
+    }
+    if (d->tick == p->consensus->next_tick) {
+        return; /* within the same millisecond: without asking the clock */
+    }
+    d->tick = p->consensus->next_tick;
     if ((now = cairn_now()) < p->lost_look) {
         return;
     }
     p->lost_look = now + LOOK_SECONDS;
-    if (d == NULL && (d = p->detector = make(p)) == NULL) {
-        return;
-    }
     hear(p, d, consensus_now());
     learn(p, d, now);
     for (uint32_t i = 0; i < p->count && !p->lost_asking; i++) {

@@ -19,7 +19,8 @@
  *   deadline  suspected exactly from the deadline on, which is put off by the observer's pauses only
  *   accurate  calm worlds: no process that runs and can be heard is suspected, whatever pauses the observer makes
  *   quick     calm worlds: who died is suspected within 0.3 s by all that were awake
- *   rate      jittery worlds, over all seeds: at most RATE_SHARE of the wrong suspicions that the floor alone would make */
+ *   rate      jittery worlds, over all seeds: at most RATE_SHARE of the wrong suspicions that the floor alone would
+ *             make */
 #include "agenda.h"
 #include "chance.h"
 #include "detector/accrual.h"
