@@ -15,6 +15,9 @@
 #define LONGEST_SHARE   4u    /* the longest gap that was may be longer by this part of it              */
 #define LONGEST_FADES   1024u /* with each sample it fades by this part: by half in 710 heartbeats */
 
+#define LATE_TIMES 4u                 /* the observer's own lateness, so many times, is allowed to others */
+#define LATE_SPAN  UINT64_C(30000000) /* attended; it is remembered for one to two of these */
+
 typedef struct peer {
     uint64_t last;  /* attended time of the last sign of life, or when waiting began */
     uint64_t extra; /* forgiven                                                       */
@@ -26,9 +29,10 @@ typedef struct peer {
 struct cairn_accrual {
     cairn_accrual_options options;
     uint32_t peers;
-    int64_t threshold_z;       /* the smallest z of which phi is the threshold or more */
-    uint64_t looked, attended; /* the last look, and the attended time then            */
-    uint32_t *gaps;            /* [peers][window] */
+    int64_t threshold_z;          /* the smallest z of which phi is the threshold or more */
+    uint64_t looked, attended;    /* the last look, and the attended time then            */
+    uint64_t late[2], late_since; /* the longest time between two looks, in this span and the one before */
+    uint32_t *gaps;               /* [peers][window] */
     peer peer[];
 };
 
@@ -213,8 +217,29 @@ cairn_accrual *cairn_accrual_init(void *memory, uint32_t peers, const cairn_accr
     return d;
 }
 
+/* How late looks come says how late others may be, which share these cores or have as few. */
+static void note_lateness(cairn_accrual *d, uint64_t now)
+{
+    uint64_t gap = now > d->looked ? now - d->looked : 0;
+
+    if (d->attended - d->late_since >= LATE_SPAN) {
+        d->late[1] = d->late[0];
+        d->late[0] = 0;
+        d->late_since = d->attended;
+    }
+    d->late[0] = gap > d->options.look_us ? larger(d->late[0], gap) : d->late[0];
+}
+
+static uint64_t allowed_for_lateness(const cairn_accrual *d)
+{
+    uint64_t late = larger(d->late[0], d->late[1]);
+
+    return late < d->options.patient_us / LATE_TIMES ? late * LATE_TIMES : d->options.patient_us;
+}
+
 void cairn_accrual_look(cairn_accrual *d, uint64_t now_us)
 {
+    note_lateness(d, now_us);
     d->attended = attended_at(d, now_us);
     d->looked = larger(d->looked, now_us);
 }
@@ -305,6 +330,7 @@ uint64_t cairn_accrual_allowed(const cairn_accrual *d, uint32_t i)
         return 0;
     }
     allowed = p->heard ? p->allowed : d->options.ceiling_us;
+    allowed = larger(allowed, allowed_for_lateness(d));
     allowed = p->known || p->count < d->options.window / 4 ? larger(allowed, d->options.patient_us) : allowed;
     return allowed + p->extra >= allowed ? allowed + p->extra : CAIRN_ACCRUAL_NEVER;
 }

@@ -14,6 +14,8 @@
  *    no reason to expect more than heartbeats of it afterwards.
  *  - The observer's own pauses prove nothing about others. Silence is measured on the observer's *attended time*, which
  *    goes on by at most `look_us` from one cairn_accrual_look to the next: who did not look has not waited.
+ *  - Whoever gets to look too late, in a minute or so, supposes that others are as late: four times as much silence is
+ *    allowed, but not more than `patient_us`. So the first stall on a machine that is too busy is nobody's death.
  *  - What is known in other ways: a peer whose process has ended is dead at once and for good; one whose process is
  *    known to exist (by pidfd, say) can only be stopped or slow, and is given `patient_us`; one that does something
  *    long is forgiven this silence; one that was replaced by another begins anew.

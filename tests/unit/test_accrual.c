@@ -354,18 +354,42 @@ static void observers_pause_is_nobodys_silence(void)
     CU_ASSERT_FALSE(cairn_accrual_suspects(d, 0, now));
     cairn_accrual_look(d, now);
     CU_ASSERT_EQUAL(cairn_accrual_silence(d, 0, now), 100 * MS);
-    CU_ASSERT_EQUAL(cairn_accrual_deadline(d, 0), now + 100 * MS);
-    CU_ASSERT_EQUAL(until_suspected(d, now), 100 * MS);
-    cairn_accrual_heard(d, 0, now + 100 * MS);
-    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 250 * MS); /* 200 ms attended, and a quarter */
+    CU_ASSERT_EQUAL(cairn_accrual_deadline(d, 0), now + 600 * MS); /* it knows of its lateness: 700 ms are allowed */
+    CU_ASSERT_EQUAL(until_suspected(d, now), 600 * MS);
+    now += 600 * MS;
+    cairn_accrual_heard(d, 0, now);
     /* One that gets to look only every 100 ms waits at two fifths of the speed. */
-    now += 100 * MS;
     for (int i = 0; i < 6; i++) {
         now += 100 * MS;
         cairn_accrual_look(d, now);
     }
     CU_ASSERT_EQUAL(cairn_accrual_silence(d, 0, now), 240 * MS);
     CU_ASSERT_FALSE(cairn_accrual_suspects(d, 0, now));
+    free(d);
+}
+
+/* Looks that come 90 ms apart: others are given four times as long, for half a minute to a minute. */
+static void own_lateness_makes_patient(void)
+{
+    cairn_accrual *d = make(1, &bounded, 0);
+    uint64_t now = 0;
+
+    cairn_accrual_heard(d, 0, now);
+    beat(d, &now, 40, BEAT);
+    now += 40 * MS;
+    cairn_accrual_look(d, now);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS); /* look_us is in time */
+    now += 90 * MS;
+    cairn_accrual_look(d, now);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 360 * MS);
+    now += 60 * MS;
+    cairn_accrual_look(d, now);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 360 * MS);
+    cairn_accrual_heard(d, 0, now);
+    beat(d, &now, 500, BEAT);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 360 * MS);
+    beat(d, &now, 800, BEAT);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS);
     free(d);
 }
 
@@ -549,6 +573,7 @@ UNIT_MAIN("accrual", {"phi_is_that_of_the_formula", phi_is_that_of_the_formula},
           {"ceiling_holds", ceiling_holds}, {"bursts_are_no_samples", bursts_are_no_samples},
           {"never_heard", never_heard}, {"trusted_again", trusted_again}, {"forgiven_once", forgiven_once},
           {"observers_pause_is_nobodys_silence", observers_pause_is_nobodys_silence},
+          {"own_lateness_makes_patient", own_lateness_makes_patient},
           {"known_to_exist_is_given_longer", known_to_exist_is_given_longer}, {"dead_is_for_good", dead_is_for_good},
           {"replaced_begins_anew", replaced_begins_anew}, {"peers_are_apart", peers_are_apart},
           {"bad_options", bad_options}, {"bad_peers_and_times", bad_peers_and_times})
