@@ -284,6 +284,15 @@ void cairn_replica_resign(cairn_replica *r, uint64_t now)
     replica_settle(r);
 }
 
+void cairn_replica_ended(cairn_replica *r, uint32_t process, uint64_t now)
+{
+    mp_event event = {.kind = MP_ENDED, .from = process};
+
+    see(r, now);
+    replica_step(r, &event);
+    replica_settle(r);
+}
+
 void cairn_replica_get_stats(const cairn_replica *r, cairn_replica_stats *out)
 {
     *out = r->stats;

@@ -78,6 +78,7 @@ cairn_state_machine *cairn_replica_state(cairn_replica *replica); /* for reading
 uint64_t cairn_replica_applied(const cairn_replica *replica);     /* slot */
 bool cairn_replica_writing(const cairn_replica *replica);         /* between host.write and written */
 void cairn_replica_resign(cairn_replica *replica, uint64_t now);
+void cairn_replica_ended(cairn_replica *replica, uint32_t process, uint64_t now); /* MP_ENDED */
 
 typedef struct cairn_replica_stats {
     uint64_t proposals, commands, reads, read_rounds, leased_reads; /* as leader: slots, commands in them, ... */

@@ -322,6 +322,9 @@ void mp_step(mp *core, const mp_event *event, mp_output *out)
             core->election_at = core->now + 3 * core->options.election;
         }
         break;
+    case MP_ENDED:
+        mp_on_ended(core, event->from);
+        break;
     case MP_AGAIN:
     default:
         break;
@@ -497,7 +500,7 @@ uint64_t mp_next_tick(const mp *core)
 
 uint64_t mp_heard(const mp *core, uint32_t process)
 {
-    return core->role == MP_LEADING && process < core->options.count ? core->heard[process] : 0;
+    return process < core->options.count ? core->heard[process] : 0;
 }
 
 bool mp_is_acceptor(const mp *core, uint32_t process)

@@ -102,7 +102,9 @@ typedef enum mp_event_kind {
     MP_INSTALLED, /* number: the state machine was set to what it is after this slot (an image); admits  */
     MP_READ,      /* a linearizable read is asked for: gets number mp_reads(core) then; leader only    */
     MP_AGAIN,     /* after an output with `again`                                                      */
-    MP_RESIGN     /* the leader gives up leadership, and does not stand for an election timeout         */
+    MP_RESIGN,    /* the leader gives up leadership, and does not stand for an election timeout         */
+    MP_ENDED      /* from: this process has ended. If it led, nobody waits for an election timeout to pass.    */
+                  /* When that is not true an election may come of it, and nothing worse                      */
 } mp_event_kind;
 
 typedef struct mp_event {
@@ -210,7 +212,7 @@ uint32_t mp_generation(const mp *core); /* own; 0: this acceptor has no vote (ye
 /* The newest admission of each acceptor, for an image: those with a generation above 1; at most MP_ACCEPTORS_MAX. */
 uint32_t mp_admits(const mp *core, mp_admit *admits);
 uint64_t mp_next_tick(const mp *core);               /* when MP_TICK may have something to do, at the latest */
-uint64_t mp_heard(const mp *core, uint32_t process); /* when the leader last heard of it; 0: never in this reign */
+uint64_t mp_heard(const mp *core, uint32_t process); /* when a message of it came last; 0: never */
 bool mp_is_acceptor(const mp *core, uint32_t process);
 /* For tests: every invariant holds; else *broken (if given) names the first that does not. The votes, for checking. */
 bool mp_check(const mp *core, const char **broken);

@@ -141,6 +141,7 @@ bool mp_answers_left(const mp *core);
 
 /* --- multi_leader.c --- */
 void mp_set_timeout(mp *core);
+void mp_on_ended(mp *core, uint32_t process);
 void mp_follow(mp *core); /* stop being a candidate or leader */
 void mp_tick(mp *core, mp_output *out);
 void mp_on_prevoted(mp *core, uint32_t from, const mp_message *m, mp_output *out);

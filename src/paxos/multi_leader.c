@@ -13,6 +13,21 @@ void mp_set_timeout(mp *core)
         core->now + election + turn * election / 8 + mp_random_below(core, (uint32_t)(election / 8) + 1);
 }
 
+/* The acceptors stand in turn, after a while in which the others hear of the end, too: who does not know yet refuses. */
+void mp_on_ended(mp *core, uint32_t process)
+{
+    uint64_t step = core->options.heartbeat / 4;
+    uint64_t soon;
+
+    if (core->role == MP_LEADING || process != core->leader || process == MP_NOBODY) {
+        return;
+    }
+    core->leader = MP_NOBODY;
+    soon =
+        core->now + step * (core->index == MP_NOBODY ? 1 : core->index + 1) + mp_random_below(core, (uint32_t)step + 1);
+    core->election_at = soon < core->election_at ? soon : core->election_at;
+}
+
 void mp_follow(mp *core)
 {
     core->role = MP_FOLLOWER;
@@ -151,9 +166,6 @@ static void win(mp *core)
     for (uint32_t i = 0; i < core->options.acceptor_count; i++) {
         core->peers[i].echoed = 0;
         core->peers[i].answered_at = core->now; /* time to be answered begins now */
-    }
-    for (uint32_t i = 0; i < core->options.count; i++) {
-        core->heard[i] = core->now;
     }
 }
 

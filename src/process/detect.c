@@ -1,27 +1,50 @@
-/* Who is lost: the leader of the coordination service asks for it when it has heard nothing of a process for a while;
- * it is decided when the key "cairn/lost/RUN/LAUNCH/PROCESS" is in the replicated state, and every process sees it
- * there. The state outlives the run: another run in the same DIR counts its launches from 0 again.
+/* Who is lost: the leader of the coordination service asks for it when it suspects a process (detector/accrual.h: from
+ * when messages of it came, unless CAIRN_LOST_AFTER says how long a silence may be), or when the kernel says that its
+ * process has ended (detector/watch.h: of the same host), which anybody may ask for. It is decided when the key
+ * "cairn/lost/RUN/LAUNCH/PROCESS" is in the replicated state, and every process sees it there. The state outlives the
+ * run: another run in the same DIR counts its launches from 0 again.
  *
  * A process that was only slow is lost all the same, and ends when it reads its own name: what matters is that all
  * agree. */
 #include "base/environment.h"
-#include "process/consensus.h"
+#include "detector/accrual.h"
+#include "process/consensus_parts.h"
+#include "process/whereabouts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define LOST_AFTER_DEFAULT 1.0  /* seconds */
-#define LOOK_SECONDS       0.02 /* between two looks at who is silent */
+#define ELECTION_DEFAULT   0.4  /* seconds, as in consensus_join.c */
+#define BEATS_PER_ELECTION 6    /* heartbeats of a leader, each of which is answered */
+#define LOOK_SECONDS       0.01 /* between two looks at who is silent */
 #define COPIED_PER_SECOND  5e8  /* bytes, a careful guess */
 #define PREFIX_BYTES       64
+#define NOBODY             UINT32_MAX
+
+/* Between knowing that a process has ended and saying so: what it sent last, that it leaves above all, is taken in
+ * first. Who does not lead gives the leader time to say it. */
+#define ENDED_SECONDS  0.02
+#define OTHERS_SECONDS 0.05
+
+struct cairn_detector {
+    cairn_accrual *accrual;
+    cairn_whereabouts *whereabouts; /* NULL: none */
+    bool leads;
+    uint32_t followed; /* the last leader but this process; NOBODY */
+    uint64_t heartbeat_us, tick;
+    double *ended_at; /* [count] when its end became known; 0: has not ended */
+    uint64_t heard[]; /* [count] */
+};
 
 double cairn_lost_after(void)
 {
     const char *text = getenv(CAIRN_ENV_LOST_AFTER);
-    double seconds = text == NULL ? LOST_AFTER_DEFAULT : strtod(text, NULL);
+    double seconds = text == NULL ? 0.0 : strtod(text, NULL);
 
-    return seconds >= 0.05 && seconds <= 86400.0 ? seconds : LOST_AFTER_DEFAULT;
+    return seconds >= 0.05 && seconds <= 86400.0 ? seconds : 0.0;
 }
+
+/* ---------------------------------------------------------------- what is decided */
 
 static void prefix_of(const cairn_process *p, char prefix[PREFIX_BYTES])
 {
@@ -40,11 +63,11 @@ void cairn_lost_key(const cairn_process *p, uint32_t id, char key[CAIRN_LOST_KEY
 static void read_lost(cairn_process *p)
 {
     char prefix[PREFIX_BYTES];
-    cairn_question question = {.op = CAIRN_OP_READ, .flags = CAIRN_REQUEST_PREFIX, .key = prefix};
+    cairn_question asked = {.op = CAIRN_OP_READ, .flags = CAIRN_REQUEST_PREFIX, .key = prefix};
     cairn_response response = {0};
 
     prefix_of(p, prefix);
-    if (cairn_consensus_peek(p, &question, &response) != CAIRN_OK || response.status != CAIRN_OK) {
+    if (cairn_consensus_peek(p, &asked, &response) != CAIRN_OK || response.status != CAIRN_OK) {
         return;
     }
     for (size_t i = 0; i < response.kv_count; i++) {
@@ -64,37 +87,155 @@ static void propose(cairn_process *p, uint32_t who)
     uint64_t tag;
     cairn_compare missing = {.kind = CAIRN_COMPARE_MODIFIED, .key = key};
     cairn_do put = {.kind = CAIRN_DO_PUT, .key = key, .value = ""};
-    cairn_question question = {.op = CAIRN_OP_TXN,
-                               .flags = CAIRN_REQUEST_REPEAT,
-                               .key = "",
-                               .txn = {.compares = &missing, .compare_count = 1, .then = &put, .then_count = 1}};
+    cairn_question asked = {.op = CAIRN_OP_TXN,
+                            .flags = CAIRN_REQUEST_REPEAT,
+                            .key = "",
+                            .txn = {.compares = &missing, .compare_count = 1, .then = &put, .then_count = 1}};
 
     cairn_lost_key(p, who, key);
-    p->lost_asking = cairn_consensus_ask(p, &question, on_answer, p, &tag) == CAIRN_OK;
+    p->lost_asking = cairn_consensus_ask(p, &asked, on_answer, p, &tag) == CAIRN_OK;
 }
 
-/* Who records a snapshot of much state is silent while it copies. */
+/* ---------------------------------------------------------------- who is suspected */
+
+static uint64_t heartbeat_us(void)
+{
+    const char *text = getenv(CAIRN_ENV_ELECTION);
+    double seconds = text == NULL ? ELECTION_DEFAULT : strtod(text, NULL);
+
+    return (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : ELECTION_DEFAULT) * 1e6) / BEATS_PER_ELECTION;
+}
+
+/* NULL: no memory now; tried again with the next look. */
+static struct cairn_detector *make(const cairn_process *p)
+{
+    uint64_t heartbeat = heartbeat_us();
+    cairn_accrual_options o = cairn_accrual_defaults(heartbeat);
+    struct cairn_detector *d = calloc(1, sizeof *d + p->count * sizeof d->heard[0]);
+    void *memory = malloc(cairn_accrual_bytes(p->count, o.window));
+    double *ended_at = calloc(p->count, sizeof *ended_at);
+
+    if (d == NULL || ended_at == NULL || memory == NULL) {
+        free(d);
+        free(ended_at);
+        free(memory);
+        return NULL;
+    }
+    d->accrual = cairn_accrual_init(memory, p->count, &o, consensus_now());
+    d->whereabouts = cairn_whereabouts_new(p);
+    d->followed = NOBODY;
+    d->heartbeat_us = heartbeat;
+    d->ended_at = ended_at;
+    return d;
+}
+
+/* Who follows has heard the leader alone: as a leader it begins to hear the others now. The leader before this one has
+ * been silent for long; but it may have been the network between others, and is asked once more. */
+static void begin_reign(const cairn_process *p, struct cairn_detector *d, uint64_t now)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        if (i == d->followed) {
+            uint64_t silence = cairn_accrual_silence(d->accrual, i, now) + 3 * d->heartbeat_us / 2;
+            uint64_t allowed = cairn_accrual_allowed(d->accrual, i);
+
+            cairn_accrual_forgive(d->accrual, i, silence > allowed ? silence - allowed : 0);
+        } else if (d->ended_at[i] <= 0.0) {
+            cairn_accrual_forget(d->accrual, i, now);
+            cairn_accrual_heard(d->accrual, i, now);
+            cairn_accrual_known(d->accrual, i, cairn_whereabouts_has(d->whereabouts, i));
+        }
+    }
+}
+
+static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
+{
+    const mp *core = cairn_replica_core(p->consensus->replica);
+    uint32_t leader = mp_leader(core);
+    bool leads = cairn_consensus_leads(p);
+
+    for (uint32_t i = 0; i < p->count; i++) {
+        uint64_t heard = mp_heard(core, i);
+
+        if (heard != d->heard[i]) {
+            d->heard[i] = heard;
+            cairn_accrual_heard(d->accrual, i, heard);
+        }
+    }
+    cairn_accrual_look(d->accrual, now);
+    if (leads && !d->leads) {
+        begin_reign(p, d, now);
+    }
+    d->leads = leads;
+    if (!leads && leader < p->count && leader != p->self) {
+        d->followed = leader;
+    }
+}
+
+/* What the kernel says. */
+static void learn(cairn_process *p, struct cairn_detector *d, double now)
+{
+    uint32_t who;
+    cairn_whereabouts_event event;
+
+    while ((event = cairn_whereabouts_poll(p, d->whereabouts, now, &who)) != CAIRN_WHEREABOUTS_NOTHING) {
+        if (event == CAIRN_WHEREABOUTS_FOUND) {
+            cairn_accrual_known(d->accrual, who, true);
+        } else {
+            cairn_accrual_dead(d->accrual, who);
+            d->ended_at[who] = now;
+            if (!p->consensus->failed) {
+                cairn_replica_ended(p->consensus->replica, who, consensus_now());
+            }
+        }
+    }
+}
+
+/* Seconds. Who records a snapshot of much state is silent while it copies. */
 static double patience(const cairn_process *p)
 {
-    return p->lost_after +
-           (p->active ? 4.0 * p->stats.blocked + (double)cairn_array_bytes(p) / COPIED_PER_SECOND : 0.0);
+    return p->active ? 4.0 * p->stats.blocked + (double)cairn_array_bytes(p) / COPIED_PER_SECOND : 0.0;
+}
+
+static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint32_t who, double now)
+{
+    if (d->ended_at[who] > 0.0) {
+        return now >= d->ended_at[who] + ENDED_SECONDS + (d->leads ? 0.0 : OTHERS_SECONDS);
+    }
+    if (!d->leads) {
+        return false;
+    }
+    if (p->lost_after > 0.0) {
+        return cairn_consensus_silent(p, who) > p->lost_after + patience(p);
+    }
+    cairn_accrual_forgive(d->accrual, who, (uint64_t)(patience(p) * 1e6));
+    return cairn_accrual_suspects(d->accrual, who, consensus_now());
 }
 
 void cairn_detect(cairn_process *p)
 {
     uint64_t revision = cairn_consensus_revision(p);
+    struct cairn_detector *d = p->detector;
     double now;
 
     if (revision != p->lost_revision) {
         p->lost_revision = revision;
         read_lost(p);
     }
-    if (!cairn_consensus_leads(p) || p->lost_asking || (now = cairn_now()) < p->lost_look) {
+    if (d == NULL && (d = p->detector = make(p)) == NULL) {
+        return;
+    }
+    if (d->tick == p->consensus->next_tick) {
+        return; /* within the same millisecond: without asking the clock */
+    }
+    d->tick = p->consensus->next_tick;
+    if ((now = cairn_now()) < p->lost_look) {
         return;
     }
     p->lost_look = now + LOOK_SECONDS;
+    hear(p, d, consensus_now());
+    learn(p, d, now);
     for (uint32_t i = 0; i < p->count && !p->lost_asking; i++) {
-        if (i != p->self && cairn_may_lose(p, i) && cairn_consensus_silent(p, i) > patience(p)) {
+        if (i != p->self && cairn_may_lose(p, i) && is_suspected(p, d, i, now)) {
             propose(p, i);
         }
     }

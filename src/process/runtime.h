@@ -280,10 +280,11 @@ struct cairn_process {
     uint32_t lost_count;  /* carried out                                                */
     uint32_t lost_untold; /* of these, the handler was not told of so many              */
     bool *ready;          /* [count] has said CONTROL_READY                             */
-    double lost_after;    /* seconds of silence                                         */
-    double lost_look;     /* when the leader looks again                                */
+    double lost_after;    /* seconds of silence; 0: as detector/accrual.h says          */
+    double lost_look;     /* when it is looked at again who is silent                   */
     uint64_t lost_revision;
     bool lost_asking;
+    struct cairn_detector *detector; /* detect.c; NULL at first */
     cairn_lost on_lost;
     void *lost_context;
 

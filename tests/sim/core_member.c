@@ -466,9 +466,16 @@ static void own_event(pw_world *w, pw_member *m, const pw_happening *h)
     cm_step(w, m, (mp_event){.kind = MP_PERSISTED, .number = number});
 }
 
+/* Who does not lead is told that the leader has ended: mostly that is not true. */
 static void resign(pw_world *w, pw_member *m)
 {
-    cm_step(w, m, (mp_event){.kind = MP_RESIGN});
+    const mp *core = ((const cm_shell *)m->body)->core;
+
+    if (mp_is_leader(core)) {
+        cm_step(w, m, (mp_event){.kind = MP_RESIGN});
+    } else {
+        cm_step(w, m, (mp_event){.kind = MP_ENDED, .from = mp_leader(core)});
+    }
 }
 
 static bool fault(pw_world *w, pw_member *m, pw_disk_fault fault)

@@ -9,7 +9,7 @@ shift
 room=$(mktemp -d)
 trap 'rm -rf "$room"' EXIT
 "$nm" "$@" | awk '$2 == "T" { print $3 }' | sort >"$room/own"
-for core in cl_step mp_step; do
+for core in cl_step mp_step cairn_accrual_heard; do
     grep -qx "$core" "$room/own" || { echo "core_symbols: $core is in none of the object files" >&2; exit 1; }
 done
 for object in "$@"; do

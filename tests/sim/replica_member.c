@@ -494,8 +494,15 @@ static void resign(pw_world *w, pw_member *m)
 {
     const rm_body *b = m->body;
 
-    pw_say(w, m, "resigns");
-    cairn_replica_resign(b->replica, pw_local(w, m));
+    const mp *core = cairn_replica_core(b->replica);
+
+    if (mp_is_leader(core)) {
+        pw_say(w, m, "resigns");
+        cairn_replica_resign(b->replica, pw_local(w, m));
+    } else { /* mostly that is not true */
+        pw_say(w, m, "is told that its leader has ended");
+        cairn_replica_ended(b->replica, mp_leader(core), pw_local(w, m));
+    }
 }
 
 static const mp *core_of(const pw_member *m)
