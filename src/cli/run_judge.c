@@ -172,6 +172,11 @@ static cairn_run_verdict judge_failure(const cairn_run *run, int status, int *co
         return judge_exit(run, said->process, said->exit, code, text, bytes);
     }
     process = find_exit(launch);
+    if (process >= 0 && launch->beats[process].exit == CAIRN_EXIT_AGAIN && is_answered(run)) {
+        *code = 0; /* somebody died when the answer was out */
+        (void)snprintf(text, bytes, "done");
+        return CAIRN_RUN_DONE;
+    }
     if (process >= 0) {
         return judge_exit(run, process, launch->beats[process].exit, code, text, bytes);
     }

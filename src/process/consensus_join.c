@@ -9,12 +9,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WINDOW           256
-#define PIPELINE         32
-#define SEGMENT_BYTES    ((uint64_t)1 << 20)
-#define ELECTION_DEFAULT 0.4 /* seconds */
-#define ELECTION_RECOVER 0.2 /* the same where who dies is replaced: the leader, too, is to be missed soon */
-#define LOCK_PAUSE_NS    5000000L
+#define WINDOW             256
+#define PIPELINE           32
+#define SEGMENT_BYTES      ((uint64_t)1 << 20)
+#define ELECTION_DEFAULT   0.4 /* seconds */
+#define ELECTION_RECOVER   0.2 /* the same where who dies is replaced: the leader, too, is to be missed soon */
+#define BEATS_PER_ELECTION 6
+#define LOCK_PAUSE_NS      5000000L
 
 typedef struct group_facts {
     cairn_group group;
@@ -62,12 +63,23 @@ static bool check_environment(cairn_error *error)
     return true;
 }
 
-static mp_options paxos_options(const cairn_process *p, const cairn_group *group)
+static uint64_t election_us(const cairn_process *p)
 {
     const char *text = getenv(CAIRN_ENV_ELECTION);
     double usual = p->recover ? ELECTION_RECOVER : ELECTION_DEFAULT;
     double seconds = text == NULL ? usual : strtod(text, NULL);
-    uint64_t election = (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : usual) * 1e6);
+
+    return (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : usual) * 1e6);
+}
+
+uint64_t consensus_heartbeat_us(const cairn_process *p)
+{
+    return election_us(p) / BEATS_PER_ELECTION;
+}
+
+static mp_options paxos_options(const cairn_process *p, const cairn_group *group)
+{
+    uint64_t election = election_us(p);
     const char *leases = getenv(CAIRN_ENV_LEASES);
     mp_options o = {.self = p->self,
                     .count = group->count,
@@ -75,7 +87,7 @@ static mp_options paxos_options(const cairn_process *p, const cairn_group *group
                     .window = WINDOW,
                     .value_max = CONSENSUS_VALUE_MAX,
                     .pipeline = PIPELINE,
-                    .heartbeat = election / 6,
+                    .heartbeat = election / BEATS_PER_ELECTION,
                     .election = election,
                     .lease = leases != NULL && strcmp(leases, "1") == 0 ? election / 2 : 0,
                     .drift = 10,

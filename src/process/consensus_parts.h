@@ -71,6 +71,9 @@ static inline uint64_t consensus_now(void)
     return (uint64_t)(cairn_now() * 1e6);
 }
 
+/* --- consensus_join.c --- */
+uint64_t consensus_heartbeat_us(const cairn_process *p); /* of a leader; each is answered */
+
 /* --- consensus.c --- */
 /* After every call of the replica: when it failed for good this process leaves the service. */
 void consensus_check(cairn_process *p, cairn_status status);

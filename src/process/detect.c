@@ -14,12 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ELECTION_DEFAULT   0.4  /* seconds, as in consensus_join.c */
-#define BEATS_PER_ELECTION 6    /* heartbeats of a leader, each of which is answered */
-#define LOOK_SECONDS       0.01 /* between two looks at who is silent */
-#define COPIED_PER_SECOND  5e8  /* bytes, a careful guess */
-#define PREFIX_BYTES       64
-#define NOBODY             UINT32_MAX
+#define LOOK_SECONDS      0.01 /* between two looks at who is silent */
+#define COPIED_PER_SECOND 5e8  /* bytes, a careful guess */
+#define PREFIX_BYTES      64
+#define NOBODY            UINT32_MAX
 
 /* Between knowing that a process has ended and saying so: what it sent last, that it leaves above all, is taken in
  * first. Who does not lead gives the leader time to say it. */
@@ -32,8 +30,8 @@ struct cairn_detector {
     bool leads;
     uint32_t followed; /* the last leader but this process; NOBODY */
     uint64_t heartbeat_us, tick;
-    double *ended_at; /* [count] when its end became known; 0: has not ended */
-    uint64_t heard[]; /* [count] */
+    double *ended_at; /* [peers] when its end became known; 0: has not ended */
+    uint64_t heard[]; /* [peers] */
 };
 
 double cairn_lost_after(void)
@@ -48,7 +46,7 @@ double cairn_lost_after(void)
 
 static void prefix_of(const cairn_process *p, char prefix[PREFIX_BYTES])
 {
-    (void)snprintf(prefix, PREFIX_BYTES, "cairn/lost/%s/%u/", p->run, p->incarnation);
+    (void)snprintf(prefix, PREFIX_BYTES, "cairn/lost/%s/%u/", p->run, p->launch);
 }
 
 void cairn_lost_key(const cairn_process *p, uint32_t id, char key[CAIRN_LOST_KEY_BYTES])
@@ -98,22 +96,14 @@ static void propose(cairn_process *p, uint32_t who)
 
 /* ---------------------------------------------------------------- who is suspected */
 
-static uint64_t heartbeat_us(void)
-{
-    const char *text = getenv(CAIRN_ENV_ELECTION);
-    double seconds = text == NULL ? ELECTION_DEFAULT : strtod(text, NULL);
-
-    return (uint64_t)((seconds >= 0.02 && seconds <= 60.0 ? seconds : ELECTION_DEFAULT) * 1e6) / BEATS_PER_ELECTION;
-}
-
 /* NULL: no memory now; tried again with the next look. */
 static struct cairn_detector *make(const cairn_process *p)
 {
-    uint64_t heartbeat = heartbeat_us();
+    uint64_t heartbeat = consensus_heartbeat_us(p);
     cairn_accrual_options o = cairn_accrual_defaults(heartbeat);
-    struct cairn_detector *d = calloc(1, sizeof *d + p->count * sizeof d->heard[0]);
-    void *memory = malloc(cairn_accrual_bytes(p->count, o.window));
-    double *ended_at = calloc(p->count, sizeof *ended_at);
+    struct cairn_detector *d = calloc(1, sizeof *d + p->peers * sizeof d->heard[0]);
+    void *memory = malloc(cairn_accrual_bytes(p->peers, o.window));
+    double *ended_at = calloc(p->peers, sizeof *ended_at);
 
     if (d == NULL || ended_at == NULL || memory == NULL) {
         free(d);
@@ -121,7 +111,7 @@ static struct cairn_detector *make(const cairn_process *p)
         free(memory);
         return NULL;
     }
-    d->accrual = cairn_accrual_init(memory, p->count, &o, consensus_now());
+    d->accrual = cairn_accrual_init(memory, p->peers, &o, consensus_now());
     d->whereabouts = cairn_whereabouts_new(p);
     d->followed = NOBODY;
     d->heartbeat_us = heartbeat;
@@ -133,7 +123,7 @@ static struct cairn_detector *make(const cairn_process *p)
  * been silent for long; but it may have been the network between others, and is asked once more. */
 static void begin_reign(const cairn_process *p, struct cairn_detector *d, uint64_t now)
 {
-    for (uint32_t i = 0; i < p->count; i++) {
+    for (uint32_t i = 0; i < p->peers; i++) {
         if (i == d->followed) {
             uint64_t silence = cairn_accrual_silence(d->accrual, i, now) + 3 * d->heartbeat_us / 2;
             uint64_t allowed = cairn_accrual_allowed(d->accrual, i);
@@ -153,7 +143,7 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
     uint32_t leader = mp_leader(core);
     bool leads = cairn_consensus_leads(p);
 
-    for (uint32_t i = 0; i < p->count; i++) {
+    for (uint32_t i = 0; i < p->peers; i++) {
         uint64_t heard = mp_heard(core, i);
 
         if (heard != d->heard[i]) {
@@ -166,7 +156,7 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
         begin_reign(p, d, now);
     }
     d->leads = leads;
-    if (!leads && leader < p->count && leader != p->self) {
+    if (!leads && leader < p->peers && leader != p->self) {
         d->followed = leader;
     }
 }
@@ -196,7 +186,7 @@ static double patience(const cairn_process *p)
     return p->active ? 4.0 * p->stats.blocked + (double)cairn_array_bytes(p) / COPIED_PER_SECOND : 0.0;
 }
 
-static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint32_t who, double now)
+static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint32_t who, double now, double more)
 {
     if (d->ended_at[who] > 0.0) {
         return now >= d->ended_at[who] + ENDED_SECONDS + (d->leads ? 0.0 : OTHERS_SECONDS);
@@ -205,23 +195,68 @@ static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint3
         return false;
     }
     if (p->lost_after > 0.0) {
-        return cairn_consensus_silent(p, who) > p->lost_after + patience(p);
+        return cairn_consensus_silent(p, who) > p->lost_after + more;
     }
-    cairn_accrual_forgive(d->accrual, who, (uint64_t)(patience(p) * 1e6));
+    cairn_accrual_forgive(d->accrual, who, (uint64_t)(more * 1e6));
     return cairn_accrual_suspects(d->accrual, who, consensus_now());
+}
+
+static struct cairn_detector *detector(cairn_process *p)
+{
+    if (p->detector == NULL) {
+        p->detector = make(p);
+    }
+    return p->detector;
+}
+
+bool cairn_detector_look(cairn_process *p, double now)
+{
+    struct cairn_detector *d = detector(p);
+
+    if (d == NULL || p->consensus->replica == NULL) {
+        return false;
+    }
+    hear(p, d, consensus_now());
+    learn(p, d, now);
+    return true;
+}
+
+bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double more)
+{
+    return p->detector != NULL && is_suspected(p, p->detector, peer, now, more);
+}
+
+double cairn_detector_silence(const cairn_process *p, uint32_t peer)
+{
+    return p->detector == NULL ? 0.0
+                               : (double)cairn_accrual_silence(p->detector->accrual, peer, consensus_now()) * 1e-6;
+}
+
+void cairn_detector_moved(cairn_process *p, uint32_t peer)
+{
+    struct cairn_detector *d = p->detector;
+
+    if (d != NULL) {
+        uint64_t now = consensus_now();
+
+        d->ended_at[peer] = 0.0;
+        cairn_accrual_forget(d->accrual, peer, now);
+        cairn_accrual_heard(d->accrual, peer, now);
+        cairn_whereabouts_moved(d->whereabouts, peer);
+    }
 }
 
 void cairn_detect(cairn_process *p)
 {
     uint64_t revision = cairn_consensus_revision(p);
-    struct cairn_detector *d = p->detector;
+    struct cairn_detector *d = detector(p);
     double now;
 
     if (revision != p->lost_revision) {
         p->lost_revision = revision;
         read_lost(p);
     }
-    if (d == NULL && (d = p->detector = make(p)) == NULL) {
+    if (d == NULL) {
         return;
     }
     if (d->tick == p->consensus->next_tick) {
@@ -232,10 +267,9 @@ void cairn_detect(cairn_process *p)
         return;
     }
     p->lost_look = now + LOOK_SECONDS;
-    hear(p, d, consensus_now());
-    learn(p, d, now);
+    (void)cairn_detector_look(p, now);
     for (uint32_t i = 0; i < p->count && !p->lost_asking; i++) {
-        if (i != p->self && cairn_may_lose(p, i) && is_suspected(p, d, i, now)) {
+        if (i != p->self && cairn_may_lose(p, i) && is_suspected(p, d, i, now, patience(p))) {
             propose(p, i);
         }
     }

@@ -15,16 +15,26 @@ bool cairn_may_lose(const cairn_process *p, uint32_t who)
     return p->survive && who < p->count && p->lost[who] == LOST_NOT && p->ready[who] && !p->left[who] && !p->all_left;
 }
 
+void cairn_fenced(cairn_process *p)
+{
+    /* Not through exit(): what is left in stdio's buffers may have been said by another one by now. And its last sign of
+     * life stays that of a process that was killed. */
+    if (p->self < p->count) {
+        fprintf(stderr, "cairn: process %u: declared lost by the others\n", p->self);
+    }
+    _exit(CAIRN_EXIT_AGAIN);
+}
+
 void cairn_lose(cairn_process *p, uint32_t who)
 {
-    if (!p->survive || who >= p->count || p->lost[who] != LOST_NOT) {
+    if (!p->survive || who >= p->peers || p->lost[who] != LOST_NOT) {
         return;
     }
     if (who == p->self) {
-        /* Not through exit(): what is left in stdio's buffers may have been said by another one by now. And its last
-         * sign of life stays that of a process that was killed. */
-        fprintf(stderr, "cairn: process %u: declared lost by the others\n", p->self);
-        _exit(CAIRN_EXIT_AGAIN);
+        cairn_fenced(p);
+    }
+    if (who >= p->count) {
+        return;
     }
     p->lost[who] = LOST_DECIDED;
     p->losing = true;
@@ -114,7 +124,7 @@ void cairn_end_all(cairn_process *p, int code)
     const struct timespec pause = {0, END_PAUSE_NS};
     cairn_frame frame;
 
-    cairn_beat_now(p, CAIRN_PHASE_RUNNING, code);
+    cairn_beat_now(p, p->finishing && !p->stopped ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, code);
     if (p->survive) {
         cairn_send_control(p, CL_ALL, CONTROL_END, (uint64_t)code);
         for (int i = 0; i < END_ROUNDS; i++) { /* whoever does not take it is ended by `cairn run` */

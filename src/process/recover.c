@@ -15,15 +15,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SILENT_SECONDS     0.25 /* of a rank before it is replaced */
 #define LOOK_SECONDS       0.01 /* between two looks at who is silent */
-#define BLIND_SECONDS      0.1  /* between two looks: the leader itself was away, and heard nobody */
 #define RECOVERING_SECONDS 2.0  /* more patience while state is read back */
 #define READ_PER_SECOND    2e8  /* bytes, a careful guess */
 #define COPIED_PER_SECOND  5e8
 #define LOCK_SECONDS       5.0  /* for the log of the one before to be let go */
 #define NAME_SECONDS       2.0  /* for the snapshot's record to be here */
 #define DESPAIR_SECONDS    12.0 /* for a rank to be spawned */
+#define DOUBT_SECONDS      1.0  /* for a spare that seems lost to speak again */
 #define SPARE_PAUSE_NS     2000000L
 
 static void act(cairn_process *p, const rc_event *event);
@@ -134,6 +133,7 @@ static void move_links(cairn_process *p, const rc_view *view)
             r->taking = true;
         }
         cairn_consensus_moved(p, k);
+        cairn_detector_moved(p, k);
     }
     /* Spares that were lost, or that a view that was missed here had given a process. */
     for (uint32_t peer = p->count; peer < p->peers; peer++) {
@@ -232,18 +232,41 @@ static void resume(cairn_process *p)
     memcpy(r->resumed, rc_current(r->core)->carrier, p->count * sizeof *r->resumed);
 }
 
-/* Nothing in this launch helps. The leader ends it, and `cairn run` launches anew. */
+/* Nothing in this launch helps, this leader believes. It may be wrong, and itself the one who was away: so not at once,
+ * and only if a majority still answers it (a linearizable read). Then it ends the launch, and `cairn run` launches anew. */
 static void despair(cairn_process *p, rc_reason reason)
 {
-    uint32_t who = rc_lost(p->recovery->core);
+    recovery *r = p->recovery;
+    bool spawns = reason == RC_NO_SPARE && spawn_is_possible(p); /* one is made: spawn_consider */
 
-    if (reason == RC_NO_SPARE && p->recovery->despair_at <= 0.0 && spawn_is_possible(p)) {
-        p->recovery->despair_at = cairn_now() + DESPAIR_SECONDS; /* one is made: spawn_consider */
+    r->reason = reason;
+    r->despair_at = cairn_now() + (spawns ? DESPAIR_SECONDS : DOUBT_SECONDS);
+}
+
+static void on_heard(void *context, const cairn_response *response)
+{
+    cairn_process *p = context;
+    recovery *r = p->recovery;
+    uint32_t who;
+
+    r->asking = false;
+    if (response->status != CAIRN_OK && response->status != CAIRN_E_NOT_FOUND) {
+        return;
+    }
+    if (!cairn_consensus_leads(p) || (who = rc_lost(r->core)) == RC_NONE) {
         return;
     }
     fprintf(stderr, "cairn: process %u is lost, and %s\n", who,
-            reason == RC_NO_SPARE ? "there is no spare left to carry it" : "no snapshot is committed to go back to");
+            r->reason == RC_NO_SPARE ? "there is no spare left to carry it" : "no snapshot is committed to go back to");
     cairn_end_all(p, CAIRN_EXIT_AGAIN);
+}
+
+static void end_if_heard(cairn_process *p)
+{
+    cairn_question question = {.op = CAIRN_OP_READ, .key = "cairn/none"};
+    uint64_t tag;
+
+    p->recovery->asking = cairn_consensus_ask(p, &question, on_heard, p, &tag) == CAIRN_OK;
 }
 
 static void act(cairn_process *p, const rc_event *event)
@@ -252,7 +275,7 @@ static void act(cairn_process *p, const rc_event *event)
 
     rc_step(p->recovery->core, event, &out);
     if (out.fenced) {
-        cairn_lose(p, p->self); /* does not come back */
+        cairn_fenced(p);
     }
     if (out.install) {
         install(p);
@@ -273,35 +296,26 @@ static void act(cairn_process *p, const rc_event *event)
 
 /* ---------------------------------------------------------------- who is silent */
 
-/* Who records or reads a snapshot of much state is silent while it does. */
+/* Who records or reads a snapshot of much state is silent while it does: seconds more. */
 static double patience(const cairn_process *p)
 {
-    const char *text = getenv(CAIRN_ENV_LOST_AFTER);
-    double seconds = text == NULL ? SILENT_SECONDS : p->lost_after;
     double bytes = p->core == NULL ? 0.0 : (double)cairn_array_bytes(p);
 
     if (!rc_running(p->recovery->core)) {
-        return seconds + RECOVERING_SECONDS + bytes / READ_PER_SECOND;
+        return RECOVERING_SECONDS + bytes / READ_PER_SECOND;
     }
-    return seconds + (p->active ? 4.0 * p->stats.blocked + bytes / COPIED_PER_SECOND : 0.0);
+    return p->active ? 4.0 * p->stats.blocked + bytes / COPIED_PER_SECOND : 0.0;
 }
 
 static void look(cairn_process *p, double now)
 {
     recovery *r = p->recovery;
-    double most = patience(p);
+    double more = patience(p);
 
-    if (now > r->looked + BLIND_SECONDS) {
-        r->blind = now + (now - r->looked < most ? now - r->looked : most);
-    }
-    r->looked = now;
-    if (now < r->blind) {
-        return;
-    }
     for (uint32_t i = 0; i < p->peers; i++) {
         if (r->ranks[i] != RC_NONE) {
             r->silent[r->ranks[i]] = i != p->self && !(i < p->count && (p->left[i] || p->all_left)) &&
-                                     now >= r->spawn.forgiven[i] && cairn_consensus_silent(p, i) > most;
+                                     now >= r->spawn.forgiven[i] && cairn_detector_suspects(p, i, now, more);
         }
     }
     for (uint32_t i = 0; i < p->peers; i++) {
@@ -312,7 +326,7 @@ static void look(cairn_process *p, double now)
         }
         event.yes = r->silent[event.rank] || !spawn_is_usable(p, event.rank);
         if (event.yes && r->heard <= 0.0 && i < p->count) {
-            r->heard = now - cairn_consensus_silent(p, i);
+            r->heard = now - cairn_detector_silence(p, i);
             r->noticed = now;
         }
         if (event.yes) {
@@ -327,8 +341,8 @@ static void look(cairn_process *p, double now)
     }
     if (rc_lost(r->core) == RC_NONE) {
         r->despair_at = 0.0;
-    } else if (r->despair_at > 0.0 && now > r->despair_at) {
-        despair(p, RC_NO_SPARE);
+    } else if (r->despair_at > 0.0 && now > r->despair_at && !r->asking) {
+        end_if_heard(p);
     }
     spawn_consider(p, now);
 }
@@ -356,9 +370,11 @@ void cairn_recovery_drive(cairn_process *p)
         r->answered = false;
         act(p, &event);
     }
-    if (leads && (now = cairn_now()) >= r->look) {
+    if (p->consensus != NULL && (now = cairn_now()) >= r->look) {
         r->look = now + LOOK_SECONDS;
-        look(p, now);
+        if (cairn_detector_look(p, now) && leads) {
+            look(p, now);
+        }
     }
     spawn_drive(p);
 }

@@ -40,12 +40,12 @@ typedef struct recovery {
     uint64_t latest; /* snapshot attempt that anybody has met */
     bool leads, answered;
     bool taking;       /* this spare is to take a process's place */
-    bool hopeless;     /* others than this launch must help */
-    double despair_at; /* a rank is being spawned; if nothing has helped until then, the launch ends. 0: no need */
+    rc_reason reason;  /* why nothing seems to help */
+    double despair_at; /* if nothing has helped until then, the launch ends. 0: no need */
+    bool asking;       /* whether a majority still hears this leader, before it ends the launch */
     double look;
-    double looked, blind; /* leader: when it last looked; until when silence proves nothing, as it was away itself */
-    double heard;         /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
-    double noticed;       /* when it was suspected */
+    double heard;   /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
+    double noticed; /* when it was suspected */
     spawning spawn;
 } recovery;
 

@@ -420,6 +420,7 @@ void cairn_send_ready(cairn_process *p, uint64_t view);
 /* It is decided, and every process learns it: `who` is lost. When it is this process: ends it at once, with exit status
  * 75. Carried out by the cairn_drive that is under way, or by the next one. Inside. */
 void cairn_lose(cairn_process *p, uint32_t who);
+void cairn_fenced(cairn_process *p) __attribute__((noreturn)); /* the others go on without this rank: it ends */
 /* May it be declared lost? Not one that is lost already, has left in order, or may be reading its state back. */
 bool cairn_may_lose(const cairn_process *p, uint32_t who);
 void cairn_lost_drive(cairn_process *p);
@@ -472,6 +473,12 @@ cairn_status cairn_requests_void(cairn_process *p);
 double cairn_lost_after(void);
 /* Survive mode, as often as anything is driven: propose who is lost, read who is. */
 void cairn_detect(cairn_process *p);
+/* For recovery in place: take in what was heard and what the kernel says, before asking; false: not now. Then: is this
+ * peer suspected, if it may be silent for so many seconds more than usual. */
+bool cairn_detector_look(cairn_process *p, double now);
+bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double more);
+double cairn_detector_silence(const cairn_process *p, uint32_t peer); /* seconds */
+void cairn_detector_moved(cairn_process *p, uint32_t peer);           /* another rank is this peer now */
 
 /* --- process.c --- */
 cairn_status cairn_core_open(cairn_process *p, uint64_t latest);

@@ -19,7 +19,7 @@ struct cairn_whereabouts {
     char prefix[KEY_BYTES];
     uint64_t read_revision;
     double read_at;
-    bool met[]; /* [count] its neighbour's word was taken */
+    bool met[]; /* [peers] its neighbour's word was taken */
 };
 
 static uint64_t mix(uint64_t hash, const char *text, size_t bytes)
@@ -51,9 +51,9 @@ static uint64_t own_place(void)
 
 cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 {
-    cairn_whereabouts *w = calloc(1, sizeof *w + p->count * sizeof w->met[0]);
+    cairn_whereabouts *w = calloc(1, sizeof *w + p->peers * sizeof w->met[0]);
 
-    if (w == NULL || cairn_pidwatch_open(&w->watch, p->count) != CAIRN_OK) {
+    if (w == NULL || cairn_pidwatch_open(&w->watch, p->peers) != CAIRN_OK) {
         free(w);
         return NULL;
     }
@@ -64,6 +64,16 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who)
 {
     return w != NULL && cairn_pidwatch_has(w->watch, who);
+}
+
+void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who)
+{
+    if (w != NULL) {
+        cairn_pidwatch_drop(w->watch, who);
+        w->met[who] = false;
+        w->read_revision = 0;
+        w->told = false; /* by who moved itself; for the others it is said once more */
+    }
 }
 
 static void on_told(void *context, const cairn_response *response)
@@ -89,17 +99,18 @@ static void tell(cairn_process *p, cairn_whereabouts *w)
         return;
     }
     (void)snprintf(key, sizeof key, "%s%" PRIu32, w->prefix, p->self);
-    put.bytes = (size_t)snprintf(value, sizeof value, "%s %" PRIu32 " %ld %" PRIu64, p->run, p->incarnation,
-                                 (long)getpid(), begun);
+    put.bytes = (size_t)snprintf(value, sizeof value, "%s %" PRIu32 " %" PRIu32 " %ld %" PRIu64, p->run, p->launch,
+                                 cairn_recovery_rank(p, p->self), (long)getpid(), begun);
     w->telling = cairn_consensus_ask(p, &question, on_told, w, &tag) == CAIRN_OK;
 }
 
-/* Of this launch? */
-static bool parse(const cairn_process *p, const cairn_kv *kv, int64_t *pid, uint64_t *begun)
+/* Of this launch, and of the rank that is this peer now? */
+static bool parse(const cairn_process *p, const cairn_kv *kv, uint32_t id, int64_t *pid, uint64_t *begun)
 {
     char text[VALUE_BYTES];
     char run[CAIRN_RUN_BYTES];
     uint32_t launch;
+    uint32_t rank;
     int end = 0;
 
     if (kv->bytes >= sizeof text) {
@@ -109,8 +120,9 @@ static bool parse(const cairn_process *p, const cairn_kv *kv, int64_t *pid, uint
     text[kv->bytes] = '\0';
     (void)snprintf(run, sizeof run, "%.*s", (int)strcspn(text, " "), text);
     return strcmp(run, p->run) == 0 &&
-           sscanf(text + strlen(run), " %" SCNu32 " %" SCNd64 " %" SCNu64 "%n", &launch, pid, begun, &end) == 3 &&
-           launch == p->incarnation && end > 0;
+           sscanf(text + strlen(run), " %" SCNu32 " %" SCNu32 " %" SCNd64 " %" SCNu64 "%n", &launch, &rank, pid, begun,
+                  &end) == 4 &&
+           launch == p->launch && rank == cairn_recovery_rank(p, id) && end > 0;
 }
 
 /* One neighbour that was not met before. */
@@ -127,7 +139,7 @@ static cairn_whereabouts_event meet(cairn_process *p, cairn_whereabouts *w, uint
         int64_t pid;
         uint64_t begun;
 
-        if (id >= p->count || id == p->self || w->met[id] || !parse(p, &response.kvs[i], &pid, &begun)) {
+        if (id >= p->peers || id == p->self || w->met[id] || !parse(p, &response.kvs[i], id, &pid, &begun)) {
             continue;
         }
         w->met[id] = true;

@@ -22,5 +22,7 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p);
 cairn_whereabouts_event cairn_whereabouts_poll(cairn_process *p, cairn_whereabouts *w, double now, uint32_t *who);
 /* It is watched, and has not ended. w may be NULL. */
 bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who);
+/* Another rank is this peer now, perhaps this one: it is to say where it is. w may be NULL. */
+void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who);
 
 #endif
