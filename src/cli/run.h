@@ -71,6 +71,7 @@ typedef struct cairn_run_dialect {
     const char *oversubscribe[3];     /* arguments; NULL ends them */
     const char *recovery[4];          /* the same: when a process dies the others live on */
     const char *recovery_name;        /* what shows that the user has said it himself */
+    const char *output[3];            /* arguments: the ranks' output goes out as it comes */
     const char *btl;                  /* transports on one host */
     const char *shared_folder;        /* parameters: where the ranks' shared memory goes, */
     const char *folder;               /* where the launcher's files go,   */

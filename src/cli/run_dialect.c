@@ -31,6 +31,8 @@ static const cairn_run_dialect dialects[] = {
         .oversubscribe = {"--map-by", ":OVERSUBSCRIBE"},
         .recovery = {"--enable-recovery"},
         .recovery_name = "enable-recovery",
+        /* Otherwise 5.0.7 holds back what is not a whole line, and may print it into the other stream. */
+        .output = {"--output", ":RAW"},
         .btl = "self,sm",
         .shared_folder = "btl_sm_backing_directory",
         .folder = "prte_tmpdir_base",

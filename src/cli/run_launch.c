@@ -173,6 +173,9 @@ static char **make_arguments(cairn_run *run, char **words)
         !is_chosen(run, run->dialect->oversubscribe[0])) {
         add_all(&list, run->dialect->oversubscribe);
     }
+    if (run->dialect->output[0] != NULL && !is_chosen(run, run->dialect->output[0])) {
+        add_all(&list, run->dialect->output);
+    }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
     if (run->dialect->kill_time != NULL) {
         add_mca(&list, run, run->dialect->launcher_mca, run->dialect->kill_time, "0");

@@ -104,7 +104,7 @@ has_committed() {
 
 # Processes of the launch that `cairn run` (process id $1) has going: mpirun and its ranks, by parentage, so that nobody else's is met.
 mpirun_of() {
-    pgrep -P "$1" -x 'mpirun|orterun' | head -n 1
+    pgrep -P "$1" -x 'mpirun|orterun|prterun' | head -n 1
 }
 
 ranks_of() {
