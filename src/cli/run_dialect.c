@@ -29,8 +29,9 @@ static const cairn_run_dialect dialects[] = {
         .launcher_mca = "--prtemca",
         .launcher_environment = "PRTE_MCA_",
         .oversubscribe = {"--map-by", ":OVERSUBSCRIBE"},
-        .recovery = {"--enable-recovery"},
-        .recovery_name = "enable-recovery",
+        /* Its --enable-recovery alone ends all when one of two processes ends with a status other than 0. */
+        .recovery = {"--runtime-options", "recoverable,error-nonzero-status=0"},
+        .recovery_name = "runtime-options",
         /* Otherwise 5.0.7 holds back what is not a whole line, and may print it into the other stream. */
         .output = {"--output", ":RAW"},
         .btl = "self,sm",

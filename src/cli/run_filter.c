@@ -240,7 +240,30 @@ static bool may_be_noise(const char *line, size_t bytes)
             return true;
         }
     }
-    return line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]);
+    return bytes == 0 || line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]);
+}
+
+/* A line without its end, "" behind it. */
+static bool is_noise(const char *line, size_t bytes)
+{
+    return is_tagged(line, bytes) || is_located(line, bytes) || is_loose(line);
+}
+
+/* The blank that Open MPI 5 may put before whatever it says next. end: of the line; NULL: not yet there. */
+static bool is_stray_blank(const cairn_run_filter *filter, char *end)
+{
+    const char *behind = filter->held + 1;
+    bool stray = filter->behind_launcher;
+
+    if (filter->held[0] != ' ') {
+        return false;
+    }
+    if (end != NULL) {
+        *end = '\0';
+        stray = stray || is_rule(behind, (size_t)(end - behind) + 1) || is_noise(behind, (size_t)(end - behind));
+        *end = '\n';
+    }
+    return stray;
 }
 
 /* Decide on the first line of what is held. false: it cannot be decided yet. */
@@ -248,18 +271,24 @@ static bool decide(cairn_run_filter *filter, bool patience)
 {
     char *end = memchr(filter->held, '\n', filter->held_bytes);
     size_t line = end == NULL ? filter->held_bytes : (size_t)(end - filter->held) + 1;
+    bool can_wait = patience && filter->held_bytes < sizeof filter->held;
 
-    if (filter->behind_launcher && filter->held[0] == ' ') {
-        filter->behind_launcher = false;
-        drop(filter, 1);
-        return true;
-    }
     if (filter->middle) { /* the rest of a line of the job */
         pass(filter, filter->held, line);
         drop(filter, line);
         return true;
     }
-    if (end != NULL && is_rule(filter->held, line)) {
+    if (is_stray_blank(filter, end)) {
+        filter->behind_launcher = false;
+        drop(filter, 1);
+        return true;
+    }
+    if (end == NULL) {
+        size_t blank = filter->held[0] == ' ';
+        if (can_wait && may_be_noise(filter->held + blank, line - blank)) {
+            return false;
+        }
+    } else if (is_rule(filter->held, line)) {
         size_t block = block_end(filter);
         if (block > 0) {
             take_block(filter, filter->held, block);
@@ -267,13 +296,13 @@ static bool decide(cairn_run_filter *filter, bool patience)
             filter->behind_launcher = true;
             return true;
         }
-        if (patience && filter->held_bytes < sizeof filter->held) {
+        if (can_wait) {
             return false;
         }
-    } else if (end != NULL) {
+    } else {
         *end = '\0';
+        bool noise = is_noise(filter->held, line - 1);
         bool launcher = is_loose(filter->held);
-        bool noise = launcher || is_tagged(filter->held, line - 1) || is_located(filter->held, line - 1);
         remember_signal(filter, noise ? filter->held : "");
         *end = '\n';
         if (noise) {
@@ -281,8 +310,6 @@ static bool decide(cairn_run_filter *filter, bool patience)
             filter->behind_launcher = launcher;
             return true;
         }
-    } else if (patience && may_be_noise(filter->held, line) && filter->held_bytes < sizeof filter->held) {
-        return false;
     }
     pass(filter, filter->held, line);
     drop(filter, line);

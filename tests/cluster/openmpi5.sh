@@ -95,7 +95,8 @@ space() {
         echo "$top" >"$root/cairn-build/source"
     fi
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/" 2>/dev/null
-    if ! { mount --rbind /dev "$root/dev" && mount -t tmpfs shm "$root/dev/shm" && mount -t proc proc "$root/proc" &&
+    # Its root is a mount itself, so that tests in it can make namespaces in turn.
+    if ! { mount --bind "$root" "$root" && mount --rbind /dev "$root/dev" && mount -t tmpfs shm "$root/dev/shm" && mount -t proc proc "$root/proc" &&
         mount --rbind /sys "$root/sys" && mount -t tmpfs tmp "$root/tmp" &&
         mount --bind "$top" "$root/source" && mount -o remount,bind,ro "$root/source" &&
         mount --bind "$root/cairn-build" "$root/source/build"; }; then

@@ -8,6 +8,8 @@ jobs=$build/jobs
 tools=$build/tests
 room=$(mktemp -d "${TMPDIR:-/tmp}/cairn-test-XXXXXX")
 failures=0
+raw=() # for a plain mpirun, whose output is looked at: that of Open MPI 5 mixes streams without
+case $(mpirun --version 2>/dev/null) in *'(Open MPI) 5.'*) raw=(--output :RAW) ;; esac
 started=() # process ids that a test put into the background
 
 clean_up() {

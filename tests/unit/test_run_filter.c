@@ -96,6 +96,8 @@ static void aborted(void)
                " 1 more process has sent help message help-mpi-api.txt / mpi-abort\n " RULE
                "prterun has exited due to process rank 1 with PID 0 on node vm calling\n\"abort\".\n" RULE " after\n",
           "after\n", 1, -1, 75);
+    check("before\n " RULE "prterun has ...\n" RULE " [vm:00123] *** An error occurred\n  two blanks\n one\n ",
+          "before\n  two blanks\n one\n ", -1, -1, -1);
 }
 
 static void lost_hosts(void)
