@@ -311,7 +311,9 @@ static bool decide(cairn_run_filter *filter, bool patience)
             return true;
         }
     }
+    bool blank = line == 1 && filter->held[0] == ' '; /* Open MPI 5 may go on behind it much later */
     pass(filter, filter->held, line);
+    filter->middle = filter->middle && !blank;
     drop(filter, line);
     return true;
 }

@@ -100,6 +100,17 @@ static void aborted(void)
           "before\n  two blanks\n one\n ", -1, -1, -1);
 }
 
+/* The blank comes long before what it stands before. */
+static void late_blank(void)
+{
+    begin();
+    feed("before\n ");
+    cairn_run_filter_flush(&filter, 50, false);
+    feed(RULE "An MPI communication peer process has unexpectedly disconnected.\n" RULE "after\n");
+    end();
+    CU_ASSERT_STRING_EQUAL(seen, "before\n after\n");
+}
+
 static void lost_hosts(void)
 {
     begin();
@@ -142,5 +153,5 @@ static void which_mpirun(void)
 }
 
 UNIT_MAIN("what mpirun says", {"the job's own", of_the_job}, {"killed", killed}, {"exited", exited},
-          {"aborted", aborted}, {"lost hosts", lost_hosts}, {"of libraries", of_libraries},
-          {"which mpirun", which_mpirun})
+          {"aborted", aborted}, {"a late blank", late_blank}, {"lost hosts", lost_hosts},
+          {"of libraries", of_libraries}, {"which mpirun", which_mpirun})
