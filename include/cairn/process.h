@@ -77,7 +77,7 @@ CAIRN_MUST_CHECK cairn_status cairn_serve(cairn_process *process, const cairn_ha
  * job's; a bar is drawn from it, `--kill PROC@PERCENT%` watches it, and a change of it is a sign of life. */
 void cairn_progress(cairn_process *process, uint64_t done, uint64_t total);
 
-/* Surviving (`cairn run --survive`, or CAIRN_SURVIVE=1 and Open MPI's orte_enable_recovery): when a process dies, the
+/* Surviving (`cairn run --survive`, or CAIRN_SURVIVE=1 and an mpirun in recovery mode): when a process dies, the
  * others agree that it is lost, within a few seconds, and go on without a restart. A job takes part by setting a
  * handler for it; a job that has none is ended and restarted from its newest snapshot, as without --survive.
  *

@@ -46,6 +46,7 @@ bool cairn_link_reaches(const cairn_link *link, uint32_t peer);
 /* Spawning, on MPI_COMM_SELF: blocks for some tenths of a second. One rank calls cairn_link_spawn, and gives to each of
  * `others` ranks the port that it is to connect to; who connects blocks until the child has accepted those before
  * it. If one of them dies in between the others hang: `cairn run` then launches anew. */
+bool cairn_link_spawns(void); /* this MPI can: Open MPI 4, not 5 (its MPI_Comm_connect finds no server) */
 #define CAIRN_PORT_BYTES 256
 typedef struct cairn_link_birth {
     uint32_t slot;   /* the child's number */

@@ -80,6 +80,15 @@ cairn_status link_open_later(cairn_link *link, MPI_Comm parent, cairn_error *err
     return status;
 }
 
+bool cairn_link_spawns(void)
+{
+#if defined(OMPI_MAJOR_VERSION)
+    return OMPI_MAJOR_VERSION < 5;
+#else
+    return false;
+#endif
+}
+
 const void *cairn_link_facts(const cairn_link *link, size_t *bytes)
 {
     *bytes = link->facts_bytes;

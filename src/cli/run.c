@@ -524,6 +524,7 @@ int cairn_cli_run(int argc, char **argv)
     static cairn_run run; /* large */
     cairn_error error = {0};
     const char *fault;
+    char said[256];
     int code = cairn_run_parse(&run.options, argc, argv);
 
     if (code >= 0) {
@@ -541,6 +542,11 @@ int cairn_cli_run(int argc, char **argv)
     fault = find_fault("mpirun");
     if (fault != NULL) {
         fprintf(stderr, "cairn: run: mpirun (of Open MPI): %s\n", fault);
+        return CAIRN_EXIT_FAILURE;
+    }
+    run.dialect = cairn_run_dialect_ask(said, sizeof said);
+    if (run.dialect == NULL) {
+        fprintf(stderr, "cairn: run: mpirun: not Open MPI's: `mpirun --version` says: %s\n", said);
         return CAIRN_EXIT_FAILURE;
     }
     cairn_status status = set_up(&run, &error);

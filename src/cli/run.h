@@ -3,6 +3,7 @@
  *   run.c         options -> DIR, lock, run.json -> launches until one ends for good
  *   run_options.c the command line, and --help
  *   run_hosts.c   which hosts are left
+ *   run_dialect.c which Open MPI's mpirun it is, and what that calls things
  *   run_launch.c  one mpirun: its arguments and environment
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
  *   run_filter.c  mpirun's own talk is taken out of the job's stderr, and read
@@ -64,6 +65,29 @@ typedef struct cairn_run_options {
 /* -1: parsed; otherwise the exit code (0 after --help). */
 int cairn_run_parse(cairn_run_options *options, int argc, char **argv);
 
+/* What one Open MPI's mpirun calls things (run_dialect.c). NULL: it has no such thing. */
+typedef struct cairn_run_dialect {
+    int major;                        /* of the first Open MPI that speaks so */
+    const char *launcher_mca;         /* the option that sets a parameter of the launcher rather than of the ranks */
+    const char *launcher_environment; /* what such a parameter's name begins with in the environment */
+    const char *oversubscribe[3];     /* arguments; NULL ends them */
+    const char *recovery[4];          /* the same: when a process dies the others live on */
+    const char *recovery_name;        /* what shows that the user has said it himself */
+    const char *output[3];            /* arguments: the ranks' output goes out as it comes */
+    const char *btl;                  /* transports on one host */
+    const char *shared_folder;        /* parameters: where the ranks' shared memory goes, */
+    const char *folder;               /* where the launcher's files go,   */
+    const char *hostfile;             /* the hosts unless told otherwise, */
+    const char *binding;              /* what ranks are bound to          */
+    const char *local_starter;        /* the value of "plm" for one host  */
+    const char *kill_time;            /* the parameter of the seconds that ranks of a job that failed are given */
+} cairn_run_dialect;
+
+/* From what `mpirun --version` prints; NULL: it is not Open MPI's. */
+const cairn_run_dialect *cairn_run_dialect_read(const char *said);
+/* Ask the mpirun of PATH. NULL: as above, and said holds the first line of what it said instead. */
+const cairn_run_dialect *cairn_run_dialect_ask(char *said, size_t bytes);
+
 /* What mpirun said about the end of a launch, and the state of the filter that found it. */
 typedef struct cairn_run_filter {
     int out;   /* where the job's stderr goes                 */
@@ -72,6 +96,7 @@ typedef struct cairn_run_filter {
     size_t held_bytes; /* not yet decided                      */
     double held_since;
     bool middle;           /* the job's last line is not complete  */
+    bool behind_launcher;  /* what came last was mpirun's own */
     char last_block[2048]; /* mpirun's last message, for errors  */
     int32_t process;       /* the first that failed, or -1         */
     int signal, exit;      /* of it; -1 = unknown                  */
@@ -127,6 +152,7 @@ typedef struct cairn_run_failure {
 
 typedef struct cairn_run {
     cairn_run_options options;
+    const cairn_run_dialect *dialect;
     cairn_run_record *record;
     int lock;
     int signals; /* signalfd */

@@ -3,7 +3,9 @@
  *
  * mpirun writes each of its messages with one write, between two lines of 74 dashes, so a block arrives whole; one that
  * is not closed soon was the job's after all. What the ranks' libraries print begins with "[host:pid]". A line is held
- * back only while its beginning might still become one of those, and never for longer than HOLD_SECONDS. */
+ * back only while its beginning might still become one of those, and never for longer than HOLD_SECONDS.
+ *
+ * Open MPI 5 calls itself prterun, breaks its sentences where they become long, and may leave a blank behind a block. */
 #include "cli/run.h"
 
 #include <ctype.h>
@@ -28,6 +30,7 @@ void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log)
 /* The user's terminal may be gone; then there is nobody to tell. */
 static void pass(cairn_run_filter *filter, const char *data, size_t bytes)
 {
+    filter->behind_launcher = false;
     if (bytes > 0) {
         filter->middle = data[bytes - 1] != '\n';
     }
@@ -83,8 +86,11 @@ static bool is_tagged(const char *line, size_t bytes)
 }
 
 /* Single lines of mpirun outside of blocks. */
-static const char *const loose[] = {"mpirun: Forwarding signal", "mpirun: abort is already in progress",
-                                    "mpirun: killing job", "mpirun noticed that"};
+static const char *const loose[] = {
+    "mpirun: Forwarding signal", "mpirun: abort is already in progress", "mpirun: killing job", "mpirun noticed that",
+    "PRTE: Forwarding signal", "prterun: abort is already in progress", "Abort is in progress...hit ctrl-c",
+    /* The second half of a line of the 5.x TCP transport, when somebody else's comes in between. */
+    "Unable to find reachable pairing between local and remote interfaces"};
 static const char *const loose_inside[] = {
     " total process failed to start", " total processes failed to start",    " total process killed (some",
     " total processes killed (some",  " more process has sent help message", " more processes have sent help message"};
@@ -116,21 +122,36 @@ static void remember_signal(cairn_run_filter *filter, const char *text)
     }
 }
 
+/* "[[20028,1],2]", or in 5.x "[prterun-host-17@1,2]" */
+static int32_t rank_of(const char *name)
+{
+    size_t length = strcspn(name, " ");
+
+    while (length > 0 && name[length - 1] != ',') {
+        length--;
+    }
+    return length > 0 ? (int32_t)strtol(name + length, NULL, 10) : -1;
+}
+
 static void remember_exit(cairn_run_filter *filter, const char *text)
 {
-    const char *at = strstr(text, "Process name: [[");
+    const char *at = strstr(text, "Process name: [");
     const char *code = at == NULL ? NULL : strstr(at, "Exit code:");
-    const char *rank = at == NULL ? NULL : strstr(at, "],");
 
-    if (code != NULL && rank != NULL && filter->process < 0) {
-        filter->process = (int32_t)strtol(rank + 2, NULL, 10);
+    if (code != NULL && filter->process < 0) {
+        filter->process = rank_of(at + strlen("Process name: "));
         filter->exit = (int)strtol(code + strlen("Exit code:"), NULL, 10);
     }
     at = strstr(text, "MPI_ABORT was invoked on rank ");
     code = at == NULL ? NULL : strstr(at, "with errorcode ");
+    code = code != NULL ? code + strlen("with errorcode ") : NULL;
+    if (at != NULL && code == NULL) {
+        code = strstr(at, "Errorcode: "); /* 5.x */
+        code = code != NULL ? code + strlen("Errorcode: ") : NULL;
+    }
     if (code != NULL && filter->process < 0) {
         filter->process = (int32_t)strtol(at + strlen("MPI_ABORT was invoked on rank "), NULL, 10);
-        filter->exit = (int)(strtol(code + strlen("with errorcode "), NULL, 10) & 0xff);
+        filter->exit = (int)(strtol(code, NULL, 10) & 0xff);
     }
 }
 
@@ -149,20 +170,37 @@ static void remember_daemon(cairn_run_filter *filter, const char *text)
     }
 }
 
+/* One blank for each run of blanks and line ends: where a sentence is broken depends on the names in it. */
+static void unfold(char *text)
+{
+    char *to = text;
+
+    for (const char *from = text; *from != '\0'; from++) {
+        if (!isspace((unsigned char)*from)) {
+            *to++ = *from;
+        } else if (to != text && to[-1] != ' ') {
+            *to++ = ' ';
+        }
+    }
+    *to = '\0';
+}
+
 /* A whole block, its rules included. */
 static void take_block(cairn_run_filter *filter, const char *block, size_t bytes)
 {
     size_t kept = bytes < sizeof filter->last_block ? bytes : sizeof filter->last_block - 1;
-    char text[sizeof filter->last_block];
+    char text[sizeof filter->last_block], whole[sizeof filter->last_block];
 
-    memcpy(text, block, kept);
-    text[kept] = '\0';
+    memcpy(whole, block, kept);
+    whole[kept] = '\0';
+    memcpy(text, whole, kept + 1);
+    unfold(text);
     remember_signal(filter, text);
     remember_exit(filter, text);
     remember_daemon(filter, text);
     /* "Primary job terminated ..." says nothing that helps a reader. */
     if (strstr(text, "Per user-direction, the job has been aborted") == NULL) {
-        memcpy(filter->last_block, text, kept + 1);
+        memcpy(filter->last_block, whole, kept + 1);
     }
 }
 
@@ -196,9 +234,36 @@ static void drop(cairn_run_filter *filter, size_t bytes)
 /* Whether an unfinished line may still become mpirun's. */
 static bool may_be_noise(const char *line, size_t bytes)
 {
-    size_t same = bytes < 6 ? bytes : 6;
+    for (size_t i = 0; i < sizeof loose / sizeof loose[0]; i++) {
+        size_t length = strlen(loose[i]);
+        if (strncmp(line, loose[i], bytes < length ? bytes : length) == 0) {
+            return true;
+        }
+    }
+    return bytes == 0 || line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]);
+}
 
-    return line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]) || strncmp(line, "mpirun", same) == 0;
+/* A line without its end, "" behind it. */
+static bool is_noise(const char *line, size_t bytes)
+{
+    return is_tagged(line, bytes) || is_located(line, bytes) || is_loose(line);
+}
+
+/* The blank that Open MPI 5 may put before whatever it says next. end: of the line; NULL: not yet there. */
+static bool is_stray_blank(const cairn_run_filter *filter, char *end)
+{
+    const char *behind = filter->held + 1;
+    bool stray = filter->behind_launcher;
+
+    if (filter->held[0] != ' ') {
+        return false;
+    }
+    if (end != NULL) {
+        *end = '\0';
+        stray = stray || is_rule(behind, (size_t)(end - behind) + 1) || is_noise(behind, (size_t)(end - behind));
+        *end = '\n';
+    }
+    return stray;
 }
 
 /* Decide on the first line of what is held. false: it cannot be decided yet. */
@@ -206,35 +271,49 @@ static bool decide(cairn_run_filter *filter, bool patience)
 {
     char *end = memchr(filter->held, '\n', filter->held_bytes);
     size_t line = end == NULL ? filter->held_bytes : (size_t)(end - filter->held) + 1;
+    bool can_wait = patience && filter->held_bytes < sizeof filter->held;
 
     if (filter->middle) { /* the rest of a line of the job */
         pass(filter, filter->held, line);
         drop(filter, line);
         return true;
     }
-    if (end != NULL && is_rule(filter->held, line)) {
+    if (is_stray_blank(filter, end)) {
+        filter->behind_launcher = false;
+        drop(filter, 1);
+        return true;
+    }
+    if (end == NULL) {
+        size_t blank = filter->held[0] == ' ';
+        if (can_wait && may_be_noise(filter->held + blank, line - blank)) {
+            return false;
+        }
+    } else if (is_rule(filter->held, line)) {
         size_t block = block_end(filter);
         if (block > 0) {
             take_block(filter, filter->held, block);
             drop(filter, block);
+            filter->behind_launcher = true;
             return true;
         }
-        if (patience && filter->held_bytes < sizeof filter->held) {
+        if (can_wait) {
             return false;
         }
-    } else if (end != NULL) {
+    } else {
         *end = '\0';
-        bool noise = is_tagged(filter->held, line - 1) || is_located(filter->held, line - 1) || is_loose(filter->held);
+        bool noise = is_noise(filter->held, line - 1);
+        bool launcher = is_loose(filter->held);
         remember_signal(filter, noise ? filter->held : "");
         *end = '\n';
         if (noise) {
             drop(filter, line);
+            filter->behind_launcher = launcher;
             return true;
         }
-    } else if (patience && may_be_noise(filter->held, line) && filter->held_bytes < sizeof filter->held) {
-        return false;
     }
+    bool blank = line == 1 && filter->held[0] == ' '; /* Open MPI 5 may go on behind it much later */
     pass(filter, filter->held, line);
+    filter->middle = filter->middle && !blank;
     drop(filter, line);
     return true;
 }

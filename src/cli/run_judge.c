@@ -124,6 +124,18 @@ static cairn_run_verdict judge_silent(const cairn_run *run, int status, int *cod
     return CAIRN_RUN_OWN_FAILURE;
 }
 
+/* Across hosts the mpirun of Open MPI 5 may end with 0 after it has said who died. */
+static void describe_vanished(const cairn_run_filter *said, uint32_t process, char *text, size_t bytes)
+{
+    if (said->daemon_lost) {
+        (void)snprintf(text, bytes, "host %s was lost", said->host[0] != '\0' ? said->host : "(unnamed)");
+    } else if (said->signal > 0) {
+        describe_signal(said->process, said->signal, text, bytes);
+    } else {
+        (void)snprintf(text, bytes, "process %u vanished without a word", process);
+    }
+}
+
 /* mpirun ended with 0: everybody who joined must also have left in order. */
 static cairn_run_verdict judge_success(const cairn_run_launch *launch, int *code, char *text, size_t bytes)
 {
@@ -131,7 +143,7 @@ static cairn_run_verdict judge_success(const cairn_run_launch *launch, int *code
     for (uint32_t i = 0; i < launch->count; i++) {
         const cairn_beat *beat = &launch->beats[i];
         if (launch->seen[i] && beat->exit < 0 && beat->phase != CAIRN_PHASE_FINISHED) {
-            (void)snprintf(text, bytes, "process %u vanished without a word", i);
+            describe_vanished(&launch->filter, i, text, bytes);
             return CAIRN_RUN_RESTART;
         }
     }

@@ -29,13 +29,6 @@ static bool has_allocation(void)
     return false;
 }
 
-/* Every process on this host, as far as we can know. */
-static bool is_local(const cairn_run_options *options)
-{
-    return options->hostfile == NULL && !has_allocation() && getenv("OMPI_MCA_orte_default_hostfile") == NULL &&
-           (options->mpirun_args == NULL || strstr(options->mpirun_args, "host") == NULL);
-}
-
 /* How many processes fit without sharing a core; a host without "slots=" counts as one. */
 static uint32_t slots_of(const cairn_run_options *options, const char *hostfile)
 {
@@ -62,13 +55,31 @@ static uint32_t slots_of(const cairn_run_options *options, const char *hostfile)
     return slots;
 }
 
-/* Whether the user has chosen this MCA parameter or option himself. */
-static bool is_chosen(const cairn_run_options *options, const char *name)
+static bool is_in_environment(const char *prefix, const char *name)
 {
     char variable[128];
 
-    (void)snprintf(variable, sizeof variable, "OMPI_MCA_%s", name);
-    return getenv(variable) != NULL || (options->mpirun_args != NULL && strstr(options->mpirun_args, name) != NULL);
+    (void)snprintf(variable, sizeof variable, "%s%s", prefix, name);
+    return getenv(variable) != NULL;
+}
+
+/* Whether the user has chosen this MCA parameter or option himself. */
+static bool is_chosen(const cairn_run *run, const char *name)
+{
+    const char *arguments = run->options.mpirun_args;
+
+    return is_in_environment("OMPI_MCA_", name) || is_in_environment(run->dialect->launcher_environment, name) ||
+           (arguments != NULL && strstr(arguments, name) != NULL);
+}
+
+/* Every process on this host, as far as we can know. */
+static bool is_local(const cairn_run *run)
+{
+    const cairn_run_options *options = &run->options;
+
+    return options->hostfile == NULL && !has_allocation() &&
+           !is_in_environment(run->dialect->launcher_environment, run->dialect->hostfile) &&
+           (options->mpirun_args == NULL || strstr(options->mpirun_args, "host") == NULL);
 }
 
 typedef struct argument_list {
@@ -81,10 +92,18 @@ static void add(argument_list *list, const char *item)
     list->items[list->count++] = (char *)(uintptr_t)item; /* execvp changes nothing */
 }
 
-static void add_mca(argument_list *list, const cairn_run_options *options, const char *name, const char *value)
+static void add_all(argument_list *list, const char *const *items)
 {
-    if (!is_chosen(options, name)) {
-        add(list, "--mca");
+    for (; *items != NULL; items++) {
+        add(list, *items);
+    }
+}
+
+/* option: the one of mpirun that takes this parameter. */
+static void add_mca(argument_list *list, const cairn_run *run, const char *option, const char *name, const char *value)
+{
+    if (!is_chosen(run, name)) {
+        add(list, option);
         add(list, name);
         add(list, value);
     }
@@ -94,23 +113,26 @@ static void add_mca(argument_list *list, const cairn_run_options *options, const
  * where we can remove them, since a killed mpirun leaves its shared memory behind. */
 static void add_local(argument_list *list, const cairn_run *run)
 {
-    const cairn_run_options *options = &run->options;
+    const cairn_run_dialect *dialect = run->dialect;
 
-    if (!is_chosen(options, "pml") && !is_chosen(options, "btl") && !is_chosen(options, "mtl")) {
-        add_mca(list, options, "pml", "ob1");
-        add_mca(list, options, "btl", "self,vader,tcp");
-        add_mca(list, options, "btl_tcp_if_include", "lo"); /* to ranks that are spawned later */
+    if (!is_chosen(run, "pml") && !is_chosen(run, "btl") && !is_chosen(run, "mtl")) {
+        add_mca(list, run, "--mca", "pml", "ob1");
+        add_mca(list, run, "--mca", "btl", dialect->btl);
+        add_mca(list, run, "--mca", "btl_tcp_if_include", "lo"); /* to ranks that are spawned later */
     }
-    add_mca(list, options, "plm", "isolated"); /* its default gives up where there is no ssh, even if none is needed */
+    /* Its default gives up where there is no ssh, even if none is needed. */
+    if (dialect->local_starter != NULL) {
+        add_mca(list, run, dialect->launcher_mca, "plm", dialect->local_starter);
+    }
     if (run->tmp[0] != '\0') {
-        add_mca(list, options, "orte_tmpdir_base", run->tmp);
+        add_mca(list, run, dialect->launcher_mca, dialect->folder, run->tmp);
     }
     if (run->shm[0] != '\0') {
-        add_mca(list, options, "btl_vader_backing_directory", run->shm);
+        add_mca(list, run, "--mca", dialect->shared_folder, run->shm);
     }
     /* Up to two processes mpirun would bind each to one core, and with it the threads that write snapshots. */
-    if (options->count + options->spares <= 2 && !is_chosen(options, "bind-to") &&
-        !is_chosen(options, "hwloc_base_binding_policy")) {
+    if (run->options.count + run->options.spares <= 2 && !is_chosen(run, "bind-to") &&
+        !is_chosen(run, dialect->binding)) {
         add(list, "--bind-to");
         add(list, "none");
     }
@@ -150,15 +172,20 @@ static char **make_arguments(cairn_run *run, char **words)
         add(&list, hostfile);
     }
     if ((options->in_place || options->count + options->spares > slots_of(options, hostfile)) &&
-        !is_chosen(options, "oversubscribe")) {
-        add(&list, "--oversubscribe");
+        !is_chosen(run, "oversubscribe") && !is_chosen(run, run->dialect->oversubscribe[0])) {
+        add_all(&list, run->dialect->oversubscribe);
+    }
+    if (run->dialect->output[0] != NULL && !is_chosen(run, run->dialect->output[0])) {
+        add_all(&list, run->dialect->output);
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
-    add_mca(&list, options, "odls_base_sigkill_timeout", "0");
-    if (cairn_run_outlives(options)) {
-        add_mca(&list, options, "orte_enable_recovery", "1");
+    if (run->dialect->kill_time != NULL) {
+        add_mca(&list, run, run->dialect->launcher_mca, run->dialect->kill_time, "0");
     }
-    if (is_local(options)) {
+    if (cairn_run_outlives(options) && !is_chosen(run, run->dialect->recovery_name)) {
+        add_all(&list, run->dialect->recovery);
+    }
+    if (is_local(run)) {
         add_local(&list, run);
     } else {
         for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++) {
@@ -371,7 +398,7 @@ cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
     if (status != CAIRN_OK) {
         goto out;
     }
-    if (is_local(&run->options)) {
+    if (is_local(run)) {
         make_folder(run, run->tmp, sizeof run->tmp, base != NULL && *base == '/' ? base : "/tmp");
         make_folder(run, run->shm, sizeof run->shm, "/dev/shm");
     }

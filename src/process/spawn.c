@@ -25,6 +25,9 @@ uint32_t cairn_spawn_places(void)
 {
     const char *text = getenv(CAIRN_ENV_SPAWNS);
 
+    if (!cairn_link_spawns()) {
+        return 0;
+    }
     return text == NULL ? PLACES_DEFAULT : (uint32_t)strtoul(text, NULL, 10);
 }
 

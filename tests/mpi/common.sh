@@ -8,6 +8,8 @@ jobs=$build/jobs
 tools=$build/tests
 room=$(mktemp -d "${TMPDIR:-/tmp}/cairn-test-XXXXXX")
 failures=0
+raw=() # for a plain mpirun, whose output is looked at: that of Open MPI 5 mixes streams without
+case $(mpirun --version 2>/dev/null) in *'(Open MPI) 5.'*) raw=(--output :RAW) ;; esac
 started=() # process ids that a test put into the background
 
 clean_up() {
@@ -104,7 +106,7 @@ has_committed() {
 
 # Processes of the launch that `cairn run` (process id $1) has going: mpirun and its ranks, by parentage, so that nobody else's is met.
 mpirun_of() {
-    pgrep -P "$1" -x 'mpirun|orterun' | head -n 1
+    pgrep -P "$1" -x 'mpirun|orterun|prterun' | head -n 1
 }
 
 ranks_of() {

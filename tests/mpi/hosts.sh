@@ -15,7 +15,8 @@ shift
 exec unshare --uts --mount bash -c 'hostname "$0"; mount -t tmpfs tmpfs /dev/shm; exec bash -c "$*"' "$host" "$@"
 AGENT
 chmod +x "$room/agent"
-export OMPI_MCA_plm_rsh_agent=$room/agent
+export OMPI_MCA_plm_rsh_agent=$room/agent PRTE_MCA_plm_ssh_agent=$room/agent
+export OMPI_MCA_reachable=weighted # Open MPI 5 knows no way from an address to itself otherwise
 printf '# two hosts\nstone slots=2\n\ncairn slots=2\n' >"$room/hosts"
 dir=$room/dir
 job=("$jobs/heat" --size 240 --steps 1000)
@@ -24,7 +25,7 @@ start=("$cairn" run --dir "$dir" --hostfile "$room/hosts" -n 4 --interval 0.1 --
 # The daemon of mpirun ($1) that has $2 as its host name.
 daemon_of() {
     local daemon
-    for daemon in $(pgrep -P "$1" -x orted); do
+    for daemon in $(pgrep -P "$1" -x 'orted|prted'); do
         [ "$(nsenter --uts --target "$daemon" hostname)" != "$2" ] || echo "$daemon"
     done
 }

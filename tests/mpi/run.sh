@@ -35,7 +35,7 @@ expect_text "$err" '^no end of line' "an unfinished line"
 fresh
 run "$cairn" run --dir "$dir" -n 2 -- "$fake" --at 3 1 signal:9
 expect_no_text "$err" 'mpirun|-----|\[.*:[0-9]+\]' "mpirun's noise"
-expect_text "$dir/log/mpirun.log" 'exited on signal 9' "the log"
+expect_text "$dir/log/mpirun.log" 'noticed that process rank 1' "the log"
 expect_text "$dir/log/mpirun.log" '^== launch 1' "the log"
 
 echo "- the job's own failure is passed on and not restarted"

@@ -11,7 +11,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 scan_on() {
     local count=$1
     shift
-    run mpirun --oversubscribe -n "$count" "$jobs/scan" --format csv "$@"
+    run mpirun --oversubscribe "${raw[@]}" -n "$count" "$jobs/scan" --format csv "$@"
 }
 
 same() {
