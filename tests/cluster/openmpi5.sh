@@ -189,6 +189,18 @@ survived() {
     done
 }
 
+in_place() {
+    echo "- heat --spares: one is killed, a spare takes its place"
+    quiet_run -n 3 --dir "$room/plain-heat" -- "$jobs/heat" --size 240 --steps 6000
+    expect_code 0 "undisturbed heat"
+    cp "$out" "$room/expected.heat"
+    quiet_run -n 3 --spares 1 --interval 0.1 --kill 2@60% --dir "$room/in-place" -- "$jobs/heat" --size 240 --steps 6000
+    expect_code 0 "in place"
+    cmp -s "$out" "$room/expected.heat" || fail "in place: another answer"
+    expect_text "$err" 'process 2 recovered in place on a spare from snapshot' "in place"
+    expect_text "$err" 'done in .* 0 restarts' "in place"
+}
+
 units() {
     echo "- the unit tests"
     limit=300
@@ -217,7 +229,7 @@ inside() {
     . tests/mpi/common.sh
     mpirun --version >"$room/version"
     expect_text "$room/version" '\(Open MPI\) 5\.' "the Open MPI of Debian 13"
-    for part in the_demo heat_killed stopped own_failures survived units; do
+    for part in the_demo heat_killed stopped own_failures survived in_place units; do
         began=$SECONDS
         $part
         echo "  $((SECONDS - began)) s"
