@@ -3,6 +3,7 @@
 
 #include "base/environment.h"
 #include "cli/cli.h"
+#include "cli/stop.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 
 #define TICK_NANOSECONDS 200000000L
 #define LOCK_SECONDS     5.0 /* for the mpirun of a supervisor that was killed to end its launch */
+#define GLANCE_SECONDS   0.3 /* for somebody who only looks whether the lock is held            */
 
 double cairn_run_now(void)
 {
@@ -96,10 +98,26 @@ static bool holder_lives(int lock, char *holder, size_t bytes)
     return kill((pid_t)pid, 0) == 0 || errno != ESRCH;
 }
 
+/* Unless it was told to stop for good, which is to stay told. */
+static bool ask_to_yield(cairn_run *run, const char *holder)
+{
+    char by[128];
+    cairn_error error = {0};
+
+    cairn_run_say(run, "another `cairn run` is at work in %s (%s): it is asked to stop; waiting for %.0f s",
+                  run->options.dir, holder, run->options.take_over);
+    if (cairn_stop_asked(run->options.dir, by, sizeof by) == CAIRN_STOP_NONE &&
+        cairn_stop_ask(run->options.dir, CAIRN_STOP_YIELD, &error) != CAIRN_OK) {
+        cairn_run_say(run, "%s", error.text);
+    }
+    return true;
+}
+
 static cairn_status take_lock(cairn_run *run, cairn_error *error)
 {
     char path[PATH_MAX], holder[160], host[65] = "";
-    double deadline = cairn_run_now() + LOCK_SECONDS;
+    double began = cairn_run_now();
+    bool asked = false;
     const struct timespec pause = {.tv_nsec = 50000000L};
 
     if (!cairn_run_path(run, path, sizeof path, "lock")) {
@@ -113,7 +131,12 @@ static cairn_status take_lock(cairn_run *run, cairn_error *error)
         if (errno != EWOULDBLOCK && errno != EINTR) {
             return cairn_fail(error, CAIRN_E_IO, "%s: cannot lock: %s", path, strerror(errno));
         }
-        if (holder_lives(run->lock, holder, sizeof holder) || cairn_run_now() > deadline) {
+        double patience = holder_lives(run->lock, holder, sizeof holder) ? GLANCE_SECONDS : LOCK_SECONDS;
+        if (run->options.take_over > 0 && cairn_run_now() - began > GLANCE_SECONDS) {
+            patience = patience > run->options.take_over ? patience : run->options.take_over;
+            asked = asked || ask_to_yield(run, holder);
+        }
+        if (cairn_run_now() - began > patience) {
             return cairn_fail(error, CAIRN_E_STATE, "%s: another `cairn run` is at work here (%s)", run->options.dir,
                               holder);
         }
@@ -330,7 +353,8 @@ static cairn_status open_events(cairn_run *run, cairn_error *error)
     return CAIRN_OK;
 }
 
-static cairn_status set_up(cairn_run *run, cairn_error *error)
+/* *ended: there is nothing to do. */
+static cairn_status set_up(cairn_run *run, bool *ended, cairn_error *error)
 {
     static const char *const folders[] = {"status", "log"};
     char path[PATH_MAX];
@@ -352,7 +376,14 @@ static cairn_status set_up(cairn_run *run, cairn_error *error)
     if (run->log == NULL) {
         return cairn_fail(error, CAIRN_E_ACCESS, "%s: %s", path, strerror(errno));
     }
-    status = settle_record(run, error);
+    *ended = cairn_run_stop_at_start(run);
+    if (*ended) {
+        return CAIRN_OK;
+    }
+    status = cairn_run_slurm_hosts(run, error);
+    if (status == CAIRN_OK) {
+        status = settle_record(run, error);
+    }
     if (status == CAIRN_OK) {
         run->failures = calloc((size_t)run->options.restarts + 1, sizeof *run->failures);
         status =
@@ -373,11 +404,12 @@ static int stopped(cairn_run *run, const char *text)
     } else if (text != NULL) {
         cairn_run_say(run, "%s while it was to stop", text);
     }
+    const char *how = run->for_good ? "stopped for good" : "stopped";
     if (newest > 0) {
-        cairn_run_say(run, "stopped; the newest committed snapshot is %llu; to go on from it: %s",
+        cairn_run_say(run, "%s; the newest committed snapshot is %llu; to go on from it: %s", how,
                       (unsigned long long)newest, command);
     } else {
-        cairn_run_say(run, "stopped; no snapshot was committed; to start from the beginning: %s", command);
+        cairn_run_say(run, "%s; no snapshot was committed; to start from the beginning: %s", how, command);
     }
     return CAIRN_EXIT_STOPPED;
 }
@@ -430,6 +462,7 @@ static int done(cairn_run *run)
         cairn_run_say(run, "the job is done, but this could not be noted: %s", error.text);
     }
     clear_status(run, true);
+    (void)cairn_stop_clear(run->options.dir);
     if (!run->options.quiet) {
         if (run->newest > 0) {
             (void)snprintf(snapshot, sizeof snapshot, ", last committed snapshot %llu",
@@ -511,6 +544,7 @@ static int launches(cairn_run *run)
         failure->launch = run->record->launches - 1;
         (void)snprintf(failure->text, sizeof failure->text, "%s", text);
         (void)snprintf(run->reason, sizeof run->reason, "%s", text);
+        cairn_run_slurm_look(run);
         if (run->failure_count > run->options.restarts) {
             bool unsure;
             failure->snapshot = newest_committed(run, &unsure);
@@ -524,6 +558,7 @@ int cairn_cli_run(int argc, char **argv)
     static cairn_run run; /* large */
     cairn_error error = {0};
     const char *fault;
+    bool ended = false;
     int code = cairn_run_parse(&run.options, argc, argv);
 
     if (code >= 0) {
@@ -538,13 +573,19 @@ int cairn_cli_run(int argc, char **argv)
         fprintf(stderr, "cairn: run: %s: %s\n", run.options.job[0], fault);
         return CAIRN_EXIT_USAGE;
     }
-    fault = find_fault("mpirun");
+    fault = find_fault(run.options.srun ? "srun" : "mpirun");
     if (fault != NULL) {
-        fprintf(stderr, "cairn: run: mpirun (of Open MPI): %s\n", fault);
+        fprintf(stderr, "cairn: run: %s: %s\n", run.options.srun ? "srun" : "mpirun (of Open MPI)", fault);
         return CAIRN_EXIT_FAILURE;
     }
-    cairn_status status = set_up(&run, &error);
-    if (status == CAIRN_OK) {
+    if (run.options.srun && !cairn_run_slurm_can_srun(error.text, sizeof error.text)) {
+        fprintf(stderr, "cairn: run: %s\n", error.text);
+        return CAIRN_EXIT_FAILURE;
+    }
+    cairn_status status = set_up(&run, &ended, &error);
+    if (status == CAIRN_OK && ended) {
+        code = CAIRN_EXIT_STOPPED;
+    } else if (status == CAIRN_OK) {
         code = launches(&run);
     } else {
         cairn_run_say(&run, "%s", error.text);
@@ -553,6 +594,8 @@ int cairn_cli_run(int argc, char **argv)
     cairn_run_record_free(run.record);
     free(run.failures);
     free(run.options.again);
+    free(run.options.tasks);
+    cairn_nodelist_free(&run.options.nodes);
     if (run.log != NULL) {
         fclose(run.log);
     }

@@ -281,6 +281,7 @@ static void tick(cairn_run *run, double now)
     double still;
 
     cairn_run_read_beats(run);
+    cairn_run_stop_look(run, now);
     pass_wishes(run);
     if (run->options.survive) {
         look_for_survivors(run, now);
