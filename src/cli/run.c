@@ -333,7 +333,7 @@ static const char *find_fault(const char *program)
 
 static cairn_status open_events(cairn_run *run, cairn_error *error)
 {
-    static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     const struct itimerspec tick = {{0, TICK_NANOSECONDS}, {0, TICK_NANOSECONDS}};
     sigset_t set;
 

@@ -75,6 +75,7 @@ int cairn_run_usage(const char *format, const char *text);
 
 /* What mpirun said about the end of a launch, and the state of the filter that found it. */
 typedef struct cairn_run_filter {
+    bool srun; /* what srun says of its tasks is of the job's processes */
     int out;   /* where the job's stderr goes                 */
     FILE *log; /* where everything goes; may be NULL          */
     char held[65536];
@@ -85,10 +86,11 @@ typedef struct cairn_run_filter {
     int32_t process;       /* the first that failed, or -1         */
     int signal, exit;      /* of it; -1 = unknown                  */
     bool daemon_lost;
-    char host[65]; /* of the lost daemon, or ""            */
+    char host[65];       /* of the lost daemon, or ""            */
+    char first_host[65]; /* of the first of mpirun's daemons that ended badly, as its srun says, or "" */
 } cairn_run_filter;
 
-void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log);
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log, bool srun);
 void cairn_run_filter_feed(cairn_run_filter *filter, const char *data, size_t bytes, double now);
 /* Let go what was held for too long; everything when `all`. */
 void cairn_run_filter_flush(cairn_run_filter *filter, double now, bool all);

@@ -15,9 +15,10 @@
 #define RULE_DASHES_RANK 66 /* from a rank that fails before it can tell mpirun */
 #define HOLD_SECONDS     0.15
 
-void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log)
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log, bool srun)
 {
     memset(filter, 0, sizeof *filter);
+    filter->srun = srun;
     filter->out = out;
     filter->log = log;
     filter->process = -1;
@@ -103,6 +104,59 @@ static bool is_loose(const char *line)
         }
     }
     return false;
+}
+
+/* "srun: ...", and what Slurm's daemon of a step says: "slurmstepd-moss: error: ...". */
+static bool is_slurm(const char *line)
+{
+    return strncmp(line, "srun: ", 6) == 0 || strncmp(line, "slurmstepd", 10) == 0;
+}
+
+/* What srun says of the end of a task: "srun: error: moss: task 1: Killed", "tasks 0-1: Exited with exit code 3". Under
+ * mpirun the tasks are its daemons. */
+static void remember_task(cairn_run_filter *filter, const char *line)
+{
+    char host[65], kind[8], how[64] = "";
+    unsigned task;
+
+    if (sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u%*[-0-9,]: %63[^\n]", host, kind, &task, how) != 4 &&
+        sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u: %63[^\n]", host, kind, &task, how) != 4) {
+        return;
+    }
+    if (strncmp(kind, "task", 4) != 0 || filter->process >= 0 || filter->daemon_lost) {
+        return;
+    }
+    if (!filter->srun) {
+        if (filter->first_host[0] == '\0') {
+            (void)snprintf(filter->first_host, sizeof filter->first_host, "%s", host);
+        }
+        return;
+    }
+    filter->process = (int32_t)task;
+    if (sscanf(how, "Exited with exit code %d", &filter->exit) == 1) {
+        return;
+    }
+    for (int signal = 1; signal < 32; signal++) {
+        const char *name = strsignal(signal);
+        if (name != NULL && strncmp(how, name, strlen(name)) == 0) {
+            filter->signal = signal;
+        }
+    }
+}
+
+static void remember_slurm(cairn_run_filter *filter, const char *line)
+{
+    size_t used = strlen(filter->last_block);
+
+    remember_task(filter, line);
+    if (!filter->daemon_lost && sscanf(line, "srun: error: Node failure on %64s", filter->host) == 1) {
+        filter->daemon_lost = true;
+        filter->host[strcspn(filter->host, ",")] = '\0';
+    }
+    /* For a reader who has to know why nothing began. */
+    if (filter->srun && filter->process < 0 && strncmp(line, "srun: error: ", 13) == 0) {
+        (void)snprintf(filter->last_block + used, sizeof filter->last_block - used, "%s\n", line);
+    }
 }
 
 static void remember_signal(cairn_run_filter *filter, const char *text)
@@ -198,7 +252,8 @@ static bool may_be_noise(const char *line, size_t bytes)
 {
     size_t same = bytes < 6 ? bytes : 6;
 
-    return line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]) || strncmp(line, "mpirun", same) == 0;
+    return line[0] == '-' || line[0] == '[' || isdigit((unsigned char)line[0]) || strncmp(line, "mpirun", same) == 0 ||
+           strncmp(line, "srun: ", same) == 0 || strncmp(line, "slurms", same) == 0;
 }
 
 /* Decide on the first line of what is held. false: it cannot be decided yet. */
@@ -224,8 +279,10 @@ static bool decide(cairn_run_filter *filter, bool patience)
         }
     } else if (end != NULL) {
         *end = '\0';
-        bool noise = is_tagged(filter->held, line - 1) || is_located(filter->held, line - 1) || is_loose(filter->held);
+        bool noise = is_tagged(filter->held, line - 1) || is_located(filter->held, line - 1) ||
+                     is_loose(filter->held) || is_slurm(filter->held);
         remember_signal(filter, noise ? filter->held : "");
+        remember_slurm(filter, noise ? filter->held : "");
         *end = '\n';
         if (noise) {
             drop(filter, line);

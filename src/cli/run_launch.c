@@ -434,7 +434,7 @@ cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
         goto out;
     }
     log_header(run, arguments.items);
-    cairn_run_filter_begin(&launch->filter, STDERR_FILENO, run->log);
+    cairn_run_filter_begin(&launch->filter, STDERR_FILENO, run->log, run->options.srun);
     launch->started = cairn_run_now();
     launch->last_change = launch->started;
     status = start(run, arguments.items, error);

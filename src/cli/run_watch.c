@@ -134,7 +134,8 @@ static void take_signals(cairn_run *run, double now)
                 run->stop_at = now;
                 cairn_run_say(run, "stopping after a last snapshot; %.0f s are granted for it, once more kills at once",
                               run->options.grace);
-            } else if (now - run->stop_at > 0.05) { /* one key press may come as two signals */
+            } else if (info.ssi_signo != SIGUSR2 &&
+                       now - run->stop_at > 0.05) { /* one key press may come as two signals */
                 run->stop = CAIRN_RUN_STOP_NOW;
             }
         }
