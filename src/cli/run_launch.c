@@ -188,7 +188,6 @@ static bool add_srun(argument_list *list, cairn_run *run, const char *hostfile)
     add(list, "--mpi=pmix");
     add(list, "--export=ALL");
     add(list, "--kill-on-bad-exit=1");
-    add(list, "--overlap"); /* what is left of the launch before, on a host that was lost, must not be waited for */
     add(list, "--distribution=block");
     add(list, "--ntasks");
     add(list, list->count_text);
@@ -288,6 +287,10 @@ static void set_environment(const cairn_run *run)
         (void)setenv(CAIRN_ENV_SURVIVE, "1", 1);
     } else {
         (void)unsetenv(CAIRN_ENV_SURVIVE);
+    }
+    /* Slurm keeps the step of the launch before until a host that was lost has answered: it must not be waited for. */
+    if (options->nodes.count > 0) {
+        (void)setenv("SLURM_OVERLAP", "1", 0);
     }
     /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
     (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);
