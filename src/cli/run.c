@@ -25,6 +25,7 @@
 
 #define TICK_NANOSECONDS 200000000L
 #define LOCK_SECONDS     5.0 /* for the mpirun of a supervisor that was killed to end its launch */
+#define PATIENCE_SECONDS 30.0
 #define GLANCE_SECONDS   0.3 /* for somebody who only looks whether the lock is held            */
 
 double cairn_run_now(void)
@@ -497,10 +498,21 @@ static void clean_up_launch(cairn_run *run, bool in_order)
     cairn_run_launch_end(run);
 }
 
+static bool has_begun(const cairn_run_launch *launch)
+{
+    for (uint32_t i = 0; i < launch->count; i++) {
+        if (launch->seen[i] && launch->beats[i].phase != CAIRN_PHASE_STARTING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One launch after the other. The exit code. */
 static int launches(cairn_run *run)
 {
     char text[300] = "";
+    double patience = 0;
     cairn_error error = {0};
 
     for (;;) {
@@ -517,11 +529,17 @@ static int launches(cairn_run *run)
         }
         cairn_run_watch(run);
         cairn_run_verdict verdict = cairn_run_judge(run, &code, text, sizeof text);
-        if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
-            code = own_failure(run, code, text);
-        }
+        /* Slurm may know of a host that was lost before anybody was there. */
         if (run->launch.filter.daemon_lost) {
             cairn_run_hosts_lose(run, run->launch.filter.host);
+        }
+        if (verdict == CAIRN_RUN_RESTART || (verdict == CAIRN_RUN_OWN_FAILURE && run->launch.seen_count == 0)) {
+            uint32_t lost = cairn_run_slurm_look(run);
+            verdict = lost > 0 ? CAIRN_RUN_RESTART : verdict;
+        }
+        bool got_going = has_begun(&run->launch);
+        if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
+            code = own_failure(run, code, text);
         }
         bool in_order = WIFEXITED(run->launch.status) && WEXITSTATUS(run->launch.status) == 0;
         clean_up_launch(run, in_order && verdict == CAIRN_RUN_DONE);
@@ -544,11 +562,20 @@ static int launches(cairn_run *run)
         failure->launch = run->record->launches - 1;
         (void)snprintf(failure->text, sizeof failure->text, "%s", text);
         (void)snprintf(run->reason, sizeof run->reason, "%s", text);
-        cairn_run_slurm_look(run);
         if (run->failure_count > run->options.restarts) {
             bool unsure;
             failure->snapshot = newest_committed(run, &unsure);
             return gave_up(run);
+        }
+        /* What a lost host had locked becomes free after a while, as its file system decides. */
+        patience = got_going || run->lost_count == 0 ? 0 : patience > 0 ? 2 * patience : 1;
+        patience = patience < PATIENCE_SECONDS ? patience : PATIENCE_SECONDS;
+        if (patience > 0) {
+            cairn_run_say(run, "no process got going: the next launch waits for %.0f s", patience);
+            cairn_run_pause(run, patience);
+        }
+        if (run->stop != CAIRN_RUN_GO) {
+            return stopped(run, NULL);
         }
     }
 }

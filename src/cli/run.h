@@ -172,8 +172,8 @@ int cairn_run_slurm_settle(cairn_run_options *options);
 cairn_status cairn_run_slurm_hosts(cairn_run *run, cairn_error *error);
 /* Whether srun can start the job; the text says why not. */
 bool cairn_run_slurm_can_srun(char *text, size_t bytes);
-/* Take the hosts that Slurm calls dead for lost. */
-void cairn_run_slurm_look(cairn_run *run);
+/* Take the hosts that Slurm calls dead for lost. How many that are new. */
+uint32_t cairn_run_slurm_look(cairn_run *run);
 
 /* On start, with the lock: whether to end at once, and to say so; an old wish that does not count is cleared. */
 bool cairn_run_stop_at_start(cairn_run *run);
@@ -192,6 +192,8 @@ void cairn_run_launch_end(cairn_run *run);
 
 /* Until mpirun has ended and its output is read. */
 void cairn_run_watch(cairn_run *run);
+/* Between two launches. Ends early when a stop is wanted. */
+void cairn_run_pause(cairn_run *run, double seconds);
 void cairn_run_read_beats(cairn_run *run);
 /* Gone, or a zombie that nobody reaps. */
 bool cairn_run_is_dead(int64_t pid);

@@ -102,16 +102,17 @@ static bool is_dead(const char *state)
            strncmp(state, "unknown", 7) == 0;
 }
 
-void cairn_run_slurm_look(cairn_run *run)
+uint32_t cairn_run_slurm_look(cairn_run *run)
 {
     const char *list = getenv("SLURM_JOB_NODELIST");
+    uint32_t before = run->lost_count;
     char line[256], command[64 + 32768], name[CAIRN_NODE_NAME_BYTES], state[64];
 
     /* It was parsed, so that no shell finds anything in it. */
     if (run->options.nodes.count == 0 || list == NULL ||
         snprintf(command, sizeof command, ASK "sinfo --noheader --Node --format='%%N %%T' --nodes='%s' 2>/dev/null",
                  list) >= (int)sizeof command) {
-        return;
+        return 0;
     }
     FILE *output = popen(command, "re");
     while (output != NULL && fgets(line, sizeof line, output) != NULL) {
@@ -123,4 +124,5 @@ void cairn_run_slurm_look(cairn_run *run)
     if (output != NULL) {
         (void)pclose(output);
     }
+    return run->lost_count - before;
 }

@@ -340,6 +340,23 @@ static void wait_event(cairn_run *run, double seconds)
     }
 }
 
+void cairn_run_pause(cairn_run *run, double seconds)
+{
+    double end = cairn_run_now() + seconds, now;
+
+    while ((now = cairn_run_now()) < end && run->stop == CAIRN_RUN_GO) {
+        struct pollfd fds[2] = {{.fd = run->signals, .events = POLLIN}, {.fd = run->ticks, .events = POLLIN}};
+        uint64_t ticks;
+
+        if (poll(fds, 2, 1000) > 0 && fds[0].revents != 0) {
+            take_signals(run, now);
+        }
+        if (fds[1].revents != 0 && read(run->ticks, &ticks, sizeof ticks) == (ssize_t)sizeof ticks) {
+            cairn_run_stop_look(run, now);
+        }
+    }
+}
+
 void cairn_run_watch(cairn_run *run)
 {
     cairn_run_launch *launch = &run->launch;
