@@ -49,7 +49,12 @@ first_process='
         mkdir -p "$folder" && mount --no-canonicalize --rbind "/proc/self/fd/${shared[0]}" "$folder" || exit
         shared=("${shared[@]:1}")
     done
-    cd / && ip link set lo up && : >"$room/up-$name" && exec sleep infinity'
+    cd / && ip link set lo up && : >"$room/up-$name"
+    # Not exec: the first process has to take in orphans.
+    while :; do
+        sleep infinity &
+        wait
+    done'
 
 # Make a host. Its number is the last of its address.
 make_host() {
@@ -156,6 +161,25 @@ CONF
 
 start_controller() {
     on head slurmctld || fail "no slurmctld"
+    until_true 30 on head scontrol ping || fail "slurmctld does not answer"
+}
+
+kill_controller() {
+    on head pkill -KILL -x slurmctld
+    until_true 10 no_controller || fail "slurmctld lives"
+}
+
+no_controller() {
+    ! on head pgrep -x slurmctld >/dev/null
+}
+
+# cut_off HOST, heal HOST: nothing comes to it over its network or goes out
+cut_off() {
+    on "$1" iptables -A INPUT -i net -j DROP && on "$1" iptables -A OUTPUT -o net -j DROP || fail "$1 is not cut off"
+}
+
+heal() {
+    on "$1" iptables -F
 }
 
 # start_daemon HOST: its slurmd

@@ -11,8 +11,8 @@ clean_up_more() {
 # Notice a lost host sooner than after 20 s.
 export OMPI_MCA_oob_tcp_keepalive_time=3 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
 export CAIRN_HOME=$top PATH=$build/bin:$build/jobs:$PATH
-slow=(--accounts 20 --transfers 500 --work 20000) # of bank: ten seconds
-quick=(--accounts 20 --transfers 500)
+quick=(--accounts 20 --transfers 500) # of bank
+slow=("${quick[@]}" --work 12000)     # six seconds, and the same answer
 names=(stone cairn moss)
 
 # submit SCRIPT [OPTIONS OF SBATCH] -- ARGUMENTS: its id goes to $id, and then there are $dir, $answer and $log.
@@ -52,12 +52,15 @@ await() {
     until_true "$seconds" "$@" || fail "$what: waited $seconds s for: $*"
 }
 
-# done_well WHAT: the job ends as if nothing had been.
-done_well() {
-    await "${patience:-60}" "$1" is_over
+# ends_well WHAT [FILE]: the job ends as if nothing had been, with the answer that is in FILE.
+ends_well() {
+    await 90 "$1" is_over
     [ "$(state_of "$id")" = COMPLETED ] || fail "$1: it ended as $(state_of "$id")"
-    cmp -s "$answer" "$room/expected" || fail "$1: another answer: $(head -n 3 "$answer")"
-    await 20 "$1: the hosts are free" all_idle
+    cmp -s "$answer" "${2-$room/bank}" || fail "$1: another answer: $(head -n 3 "$answer")"
+    took "$1"
+}
+
+took() {
     echo "  $1: $((SECONDS - began)) s"
     began=$SECONDS
 }
@@ -80,31 +83,127 @@ other_host() {
     done
 }
 
+# The first snapshot of a job that is to be disturbed is there.
+snapshot_of() {
+    submit "$@"
+    await 40 "$*" has_committed "$dir"
+}
+
+# What the scripts are told by their environment.
+by_srun() {
+    CAIRN_LAUNCHER=srun "$@"
+}
+
 began=$SECONDS
 cluster "${names[@]}"
-echo "  the cluster is up: $((SECONDS - began)) s"
+took "the cluster is up"
 
-began=$SECONDS
-echo "- undisturbed"
+echo "- undisturbed: each script"
+flights=(--group-by origin --agg 'count,mean(delay)' --format csv "$top/data/flights")
+plate=(--size 60 --steps 200)
+"$cairn" run --quiet -n 2 --dir "$room/plain" -- "$jobs/scan" "${flights[@]}" >"$room/scan" 2>"$room/plain.err" &&
+    "$cairn" run --quiet -n 2 --dir "$room/plain" -- "$jobs/heat" "${plate[@]}" >"$room/heat" 2>>"$room/plain.err" ||
+    show=$room/plain.err fail "the answers"
 submit bank -- "${quick[@]}"
-await 60 "undisturbed" is_over
-expect_text "$log" 'done; the answer is in' "undisturbed"
-cp "$answer" "$room/expected"
-[ -s "$room/expected" ] || fail "no answer"
-done_well "undisturbed"
-CAIRN_LAUNCHER=srun submit bank -- "${quick[@]}"
-done_well "undisturbed, by srun"
-grep -q '^== launch 0.*: srun ' "$dir/log/mpirun.log" || fail "not by srun"
+await 60 "bank" is_over
+cp "$answer" "$room/bank"
+grep -q '^checksum' "$room/bank" || fail "bank has no answer"
+ends_well "bank"
+expect_text "$log" '^[-0-9]*T[:0-9]*Z cairn: job [0-9]*: done; the answer is in' "bank"
+by_srun submit bank -- "${quick[@]}"
+ends_well "bank, by srun"
+expect_text "$dir/log/mpirun.log" '^== launch 0.*: srun ' "bank, by srun"
+submit scan -- "${flights[@]}"
+ends_well "scan" "$room/scan"
+by_srun submit heat -- "${plate[@]}"
+ends_well "heat, by srun" "$room/heat"
 
 export CAIRN_RUN_OPTIONS="--interval 0.5"
-for launcher in mpirun srun; do
-    echo "- a process is killed, by $launcher"
-    CAIRN_LAUNCHER=$launcher submit bank -- "${slow[@]}"
-    await 30 "process killed" has_committed "$dir"
+echo "- its time limit is near (goes on beside the next ones)"
+# slurmctld looks twice a minute.
+submit bank --time=1 --signal=B:TERM@60 -- "${quick[@]}" --work 60000
+limited=$id
+
+for by in "" by_srun; do
+    what="a process is killed${by:+, by srun}"
+    echo "- $what"
+    $by snapshot_of bank -- "${slow[@]}"
     victim=$(other_host)
     on "$victim" kill -KILL "$(process_of "$victim")"
-    await 30 "process killed" says 'process [0-2] was killed \(signal 9\); restart 1'
-    await 30 "process killed" says 'restarted from snapshot'
-    done_well "a process is killed, by $launcher"
+    ends_well "$what"
+    expect_text "$log" 'process [0-2] was killed \(signal 9\); restart 1 of' "$what"
+    expect_text "$log" 'restarted from snapshot' "$what"
 done
+
+echo "- it is requeued from outside"
+snapshot_of bank -- "${slow[@]}"
+on head scontrol requeue "$id"
+ends_well "requeued"
+expect_text "$log" 'Slurm has taken the job already \(.*restart 1\)' "requeued"
+expect_text "$log" 'start 1 on .*' "requeued"
+expect_text "$log" 'restarted from snapshot' "requeued"
+
+echo "- slurmctld is killed; meanwhile a process is, too"
+snapshot_of bank -- "${slow[@]}"
+victim=$(batch_host) # it takes no Slurm to find who is on it
+number=$(process_of "$victim")
+kill_controller
+on "$victim" kill -KILL "$number"
+await 30 "slurmctld" says 'was killed'
+start_controller
+ends_well "slurmctld"
+expect_text "$log" 'restarted from snapshot' "slurmctld"
+
+echo "- the time limit, again"
+id=$limited dir=$room/bank-$limited.cairn answer=$room/bank-$limited.cairn.out log=$room/bank-$limited.log show=$log
+ends_well "time limit"
+expect_text "$log" 'told to leave: a last snapshot is taken' "time limit"
+expect_text "$log" 'stopped after a last snapshot; requeueing, restart 1 of at most 100' "time limit"
+expect_text "$log" 'start 1 on' "time limit"
+expect_text "$log" 'restarted from snapshot' "time limit"
+
+echo "- mpirun's daemon on a host is killed"
+snapshot_of bank -- "${slow[@]}"
+victim=$(other_host)
+on "$victim" pkill -KILL -x orted
+ends_well "a daemon is killed"
+expect_text "$log" "host $victim was lost; restart 1 of" "a daemon is killed"
+expect_no_text "$dir/log/hosts-left" "$victim" "a daemon is killed"
+
+echo "- a host is cut off"
+snapshot_of bank -- "${slow[@]}"
+victim=$(other_host)
+cut_off "$victim"
+ends_well "a host is cut off"
+expect_text "$log" "host $victim was lost; restart 1 of" "a host is cut off"
+heal "$victim"
+
+echo "- told to stop, from another host: for good"
+await 60 "the hosts are back" all_idle
+snapshot_of bank -- "${slow[@]}" --work 60000
+run on "$(other_host)" "$cairn" stop "$dir"
+expect_code 0 "stop"
+expect_text "$out" 'stopped after .* s; the newest committed snapshot is [0-9]' "stop"
+show=$log
+await 20 "stop" is_over
+[ "$(on head scontrol show job "$id" | sed -n 's/.*ExitCode=\([0-9]*\):.*/\1/p')" = 85 ] || fail "stop: not 85"
+expect_text "$log" 'stopped for good, by cairn stop: not requeued' "stop"
+on head scontrol requeue "$id" # somebody hands it in again nevertheless
+await 60 "stop" says 'was told to stop for good, by `cairn stop` .*: not started'
+await 20 "stop" is_over
+run "$cairn" stop --withdraw "$dir"
+on head scontrol requeue "$id"
+await 60 "stop is taken back" says 'restarted from snapshot'
+run on head "$cairn" stop "$dir"
+took "stop"
+
+echo "- the coordination service"
+submit coord --
+await 40 "coord" "$cairn" kv --dir "$dir" --timeout 1 put config/rate 300
+run on head "$cairn" stop "$dir"
+expect_code 0 "coord"
+expect_text "$out" 'done after' "coord"
+await 20 "coord" is_over
+[ "$(state_of "$id")" = COMPLETED ] || fail "coord: it ended as $(state_of "$id")"
+took "coord"
 report
