@@ -535,7 +535,9 @@ static int launches(cairn_run *run)
         }
         if (verdict == CAIRN_RUN_RESTART || (verdict == CAIRN_RUN_OWN_FAILURE && run->launch.seen_count == 0)) {
             uint32_t lost = cairn_run_slurm_look(run);
-            verdict = lost > 0 ? CAIRN_RUN_RESTART : verdict;
+            if (lost > 0 || (run->launch.filter.not_started && run->options.nodes.count > 0)) {
+                verdict = CAIRN_RUN_RESTART; /* Slurm may be away for a moment */
+            }
         }
         bool got_going = has_begun(&run->launch);
         if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
@@ -567,8 +569,9 @@ static int launches(cairn_run *run)
             failure->snapshot = newest_committed(run, &unsure);
             return gave_up(run);
         }
-        /* What a lost host had locked becomes free after a while, as its file system decides. */
-        patience = got_going || run->lost_count == 0 ? 0 : patience > 0 ? 2 * patience : 1;
+        /* What a lost host had locked becomes free after a while, as its file system decides; and Slurm comes back. */
+        bool wait = !got_going && (run->lost_count > 0 || run->launch.filter.not_started);
+        patience = !wait ? 0 : patience > 0 ? 2 * patience : 1;
         patience = patience < PATIENCE_SECONDS ? patience : PATIENCE_SECONDS;
         if (patience > 0) {
             cairn_run_say(run, "no process got going: the next launch waits for %.0f s", patience);

@@ -85,6 +85,7 @@ typedef struct cairn_run_filter {
     char last_block[2048]; /* mpirun's last message, for errors  */
     int32_t process;       /* the first that failed, or -1         */
     int signal, exit;      /* of it; -1 = unknown                  */
+    bool not_started;      /* a fault of the hosts or of Slurm */
     bool daemon_lost;
     char host[65];       /* of the lost daemon, or ""            */
     char first_host[65]; /* of the first of mpirun's daemons that ended badly, as its srun says, or "" */

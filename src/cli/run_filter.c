@@ -144,11 +144,24 @@ static void remember_task(cairn_run_filter *filter, const char *line)
     }
 }
 
+/* The hosts, their daemons or Slurm had a fault before the job had a chance. */
+static void remember_start(cairn_run_filter *filter, const char *text)
+{
+    static const char *const faults[] = {
+        "An ORTE daemon has unexpectedly failed after launch", "srun: error: Unable to create step",
+        "srun: error: Unable to confirm allocation", "srun: error: Unable to allocate resources"};
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        filter->not_started = filter->not_started || strstr(text, faults[i]) != NULL;
+    }
+}
+
 static void remember_slurm(cairn_run_filter *filter, const char *line)
 {
     size_t used = strlen(filter->last_block);
 
     remember_task(filter, line);
+    remember_start(filter, line);
     if (!filter->daemon_lost && sscanf(line, "srun: error: Node failure on %64s", filter->host) == 1) {
         filter->daemon_lost = true;
         filter->host[strcspn(filter->host, ",")] = '\0';
@@ -214,6 +227,7 @@ static void take_block(cairn_run_filter *filter, const char *block, size_t bytes
     remember_signal(filter, text);
     remember_exit(filter, text);
     remember_daemon(filter, text);
+    remember_start(filter, text);
     /* "Primary job terminated ..." says nothing that helps a reader. */
     if (strstr(text, "Per user-direction, the job has been aborted") == NULL) {
         memcpy(filter->last_block, text, kept + 1);

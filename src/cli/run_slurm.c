@@ -95,11 +95,11 @@ bool cairn_run_slurm_can_srun(char *text, size_t bytes)
     return found;
 }
 
-/* "allocated*" does not answer; "draining" goes on with what it has. */
+/* "allocated*" does not answer; "draining" goes on with what it has; "unknown" are those that a slurmctld which has just
+ * begun has not asked yet. */
 static bool is_dead(const char *state)
 {
-    return strchr(state, '*') != NULL || strncmp(state, "down", 4) == 0 || strncmp(state, "fail", 4) == 0 ||
-           strncmp(state, "unknown", 7) == 0;
+    return strchr(state, '*') != NULL || strncmp(state, "down", 4) == 0 || strncmp(state, "fail", 4) == 0;
 }
 
 uint32_t cairn_run_slurm_look(cairn_run *run)

@@ -58,7 +58,7 @@ first_process='
 
 # Make a host. Its number is the last of its address.
 make_host() {
-    local name=$1 number=$2 outer ticks=0
+    local name=$1 number=$2 outer
     # The outer process waits for the host's first one, and takes it along when it dies.
     setpriv --pdeathsig KILL unshare --net --uts --mount --pid --fork --kill-child --mount-proc bash -c "$first_process" \
         host "$name" "$room" "$top" "$build" >"$room/host-$name.log" 2>&1 &
@@ -164,8 +164,9 @@ start_controller() {
     until_true 30 on head scontrol ping || fail "slurmctld does not answer"
 }
 
-kill_controller() {
-    on head pkill -KILL -x slurmctld
+# In order: killed right after a job was handed in it may forget it.
+end_controller() {
+    on head pkill -TERM -x slurmctld
     until_true 10 no_controller || fail "slurmctld lives"
 }
 

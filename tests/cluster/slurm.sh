@@ -25,7 +25,12 @@ submit() {
     done
     shift
     id=$(on head sbatch --parsable --nodes=3 --ntasks-per-node=1 "${options[@]}" "$top/slurm/$script.sbatch" "$@") || fail "sbatch $script"
-    dir=$room/$script-$id.cairn answer=$dir.out log=$room/$script-$id.log
+    use "$script" "$id"
+}
+
+# use SCRIPT JOB: that one is meant from now on.
+use() {
+    id=$2 dir=$room/$1-$2.cairn answer=$room/$1-$2.cairn.out log=$room/$1-$2.log
     show=$log
 }
 
@@ -49,7 +54,16 @@ says() {
 await() {
     local seconds=$1 what=$2
     shift 2
-    until_true "$seconds" "$@" || fail "$what: waited $seconds s for: $*"
+    local deadline=$((SECONDS + seconds))
+    until "$@" >/dev/null 2>&1; do
+        if [ "$SECONDS" -gt "$deadline" ]; then
+            fail "$what: waited $seconds s for: $*"
+            [ -z "${id-}" ] || on head scontrol show job "$id" | sed -n 's/^ *\(JobState.*\|.*Restarts.*\|StartTime.*\)/    | \1/p'
+            tail -n 8 "$room/slurm-log/slurmctld" | sed 's/^/    | /'
+            return 1
+        fi
+        sleep 0.05
+    done
 }
 
 # ends_well WHAT [FILE]: the job ends as if nothing had been, with the answer that is in FILE.
@@ -87,6 +101,14 @@ other_host() {
 snapshot_of() {
     submit "$@"
     await 40 "$*" has_committed "$dir"
+}
+
+# stop_from HOST: cairn stop, as `run` would
+stop_from() {
+    out=$room/out err=$room/err
+    on "$1" timeout 60 "$cairn" stop "$dir" >"$out" 2>"$err"
+    code=$?
+    cat "$err"
 }
 
 # What the scripts are told by their environment.
@@ -129,6 +151,10 @@ for by in "" by_srun; do
     echo "- $what"
     $by snapshot_of bank -- "${slow[@]}"
     victim=$(other_host)
+    if [ -n "$by" ]; then # nor does it matter to a job what becomes of slurmd
+        on "$victim" pkill -KILL -x slurmd
+        start_daemon "$victim"
+    fi
     on "$victim" kill -KILL "$(process_of "$victim")"
     ends_well "$what"
     expect_text "$log" 'process [0-2] was killed \(signal 9\); restart 1 of' "$what"
@@ -143,11 +169,11 @@ expect_text "$log" 'Slurm has taken the job already \(.*restart 1\)' "requeued"
 expect_text "$log" 'start 1 on .*' "requeued"
 expect_text "$log" 'restarted from snapshot' "requeued"
 
-echo "- slurmctld is killed; meanwhile a process is, too"
+echo "- slurmctld is restarted; while it is away a process is killed"
 snapshot_of bank -- "${slow[@]}"
 victim=$(batch_host) # it takes no Slurm to find who is on it
 number=$(process_of "$victim")
-kill_controller
+end_controller
 on "$victim" kill -KILL "$number"
 await 30 "slurmctld" says 'was killed'
 start_controller
@@ -155,7 +181,7 @@ ends_well "slurmctld"
 expect_text "$log" 'restarted from snapshot' "slurmctld"
 
 echo "- the time limit, again"
-id=$limited dir=$room/bank-$limited.cairn answer=$room/bank-$limited.cairn.out log=$room/bank-$limited.log show=$log
+use bank "$limited"
 ends_well "time limit"
 expect_text "$log" 'told to leave: a last snapshot is taken' "time limit"
 expect_text "$log" 'stopped after a last snapshot; requeueing, restart 1 of at most 100' "time limit"
@@ -170,21 +196,11 @@ ends_well "a daemon is killed"
 expect_text "$log" "host $victim was lost; restart 1 of" "a daemon is killed"
 expect_no_text "$dir/log/hosts-left" "$victim" "a daemon is killed"
 
-echo "- a host is cut off"
-snapshot_of bank -- "${slow[@]}"
-victim=$(other_host)
-cut_off "$victim"
-ends_well "a host is cut off"
-expect_text "$log" "host $victim was lost; restart 1 of" "a host is cut off"
-heal "$victim"
-
 echo "- told to stop, from another host: for good"
-await 60 "the hosts are back" all_idle
 snapshot_of bank -- "${slow[@]}" --work 60000
-run on "$(other_host)" "$cairn" stop "$dir"
+stop_from "$(other_host)"
 expect_code 0 "stop"
 expect_text "$out" 'stopped after .* s; the newest committed snapshot is [0-9]' "stop"
-show=$log
 await 20 "stop" is_over
 [ "$(on head scontrol show job "$id" | sed -n 's/.*ExitCode=\([0-9]*\):.*/\1/p')" = 85 ] || fail "stop: not 85"
 expect_text "$log" 'stopped for good, by cairn stop: not requeued' "stop"
@@ -194,16 +210,35 @@ await 20 "stop" is_over
 run "$cairn" stop --withdraw "$dir"
 on head scontrol requeue "$id"
 await 60 "stop is taken back" says 'restarted from snapshot'
-run on head "$cairn" stop "$dir"
+stop_from head
 took "stop"
 
 echo "- the coordination service"
 submit coord --
 await 40 "coord" "$cairn" kv --dir "$dir" --timeout 1 put config/rate 300
-run on head "$cairn" stop "$dir"
+stop_from head
 expect_code 0 "coord"
 expect_text "$out" 'done after' "coord"
 await 20 "coord" is_over
 [ "$(state_of "$id")" = COMPLETED ] || fail "coord: it ended as $(state_of "$id")"
 took "coord"
+
+echo "- a host is cut off; two jobs are on it, one launched by mpirun, one by srun"
+snapshot_of bank -- "${slow[@]}"
+one=$id
+by_srun snapshot_of bank -- "${slow[@]}"
+other=$id
+victim=$(other_host)
+cut_off "$victim"
+# Its daemon ends the process of the first, and a new one takes its place.
+use bank "$one"
+[ "$(batch_host)" != "$victim" ] || fail "the batch script's own host was cut off"
+ends_well "a host is cut off, by mpirun"
+expect_text "$log" "host $victim was lost; restart 1 of" "a host is cut off, by mpirun"
+# Here nobody ends it as long as Slurm does not reach it; it holds its log, and the next launch waits.
+use bank "$other"
+await 60 "a host is cut off, by srun" says "host $victim was lost; restart 1 of"
+heal "$victim"
+ends_well "a host is cut off, by srun"
+expect_text "$log" 'restarted from snapshot' "a host is cut off, by srun"
 report
