@@ -588,12 +588,17 @@ int cairn_cli_run(int argc, char **argv)
     static cairn_run run; /* large */
     cairn_error error = {0};
     const char *fault;
+    sigset_t early;
     bool ended = false;
     int code = cairn_run_parse(&run.options, argc, argv);
 
     if (code >= 0) {
         return code;
     }
+    /* A batch script may send it as soon as we are there: it waits until there is a run to stop. */
+    (void)sigemptyset(&early);
+    (void)sigaddset(&early, SIGUSR2);
+    (void)sigprocmask(SIG_BLOCK, &early, NULL);
     run.started = cairn_run_now();
     run.lock = run.signals = run.ticks = -1;
     run.bar.terminal = isatty(STDERR_FILENO);

@@ -5,6 +5,9 @@
 # joins them, slurmctld, and is where jobs are handed in. All see the same files, as of a shared file system, but for
 # $room/local. The hosts die with this shell, even if it is killed with SIGKILL, and their networks and mounts with them.
 
+# The folder goes away even when this shell is killed: nobody writes into this pipe, and its end is the shell's.
+exec {leash}> >(trap '' INT TERM HUP && cat >/dev/null && rm -rf "$room")
+
 declare -A host_of # the first process of each host by name, as seen from here
 
 # No cluster can be made here: say so, and end as skipped.

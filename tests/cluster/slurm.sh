@@ -224,7 +224,7 @@ await 20 "coord" is_over
 took "coord"
 
 echo "- a host is cut off; two jobs are on it, one launched by mpirun, one by srun"
-snapshot_of bank -- "${slow[@]}"
+snapshot_of bank -- "${quick[@]}" --work 25000
 one=$id
 by_srun snapshot_of bank -- "${slow[@]}"
 other=$id
