@@ -143,7 +143,10 @@ SlurmdLogFile=$room/slurm-log/slurmd-%n
 SlurmctldDebug=info
 SlurmdDebug=info
 NodeName=$(IFS=, && echo "$*") CPUs=2 RealMemory=64 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=INFINITE State=UP
 CONF
     export SLURM_CONF=$room/slurm.conf
     number=1
