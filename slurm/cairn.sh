@@ -25,6 +25,24 @@ cairn_ask() {
     timeout 30 scontrol show job "$SLURM_JOB_ID" 2>/dev/null | sed -n "s/.*\<$1=\([^ ]*\).*/\1/p" | head -n 1
 }
 
+# With --no-kill Slurm lets a job go on without any of its nodes, even that of the batch script, and then nobody is left to do
+# anything. So another node looks now and then whether that one is still there.
+cairn_guard() {
+    local other
+    other=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vx "${SLURMD_NODENAME:-?}" | tail -n 1)
+    [ -n "$other" ] || return 0
+    # shellcheck disable=SC2016
+    SLURM_OVERLAP=1 srun --quiet --mpi=none --nodes=1 --ntasks=1 --nodelist="$other" --input=none bash -c '
+        while sleep "$3"; do
+            nodes=$(scontrol show job "$2" 2>/dev/null | sed -n "s/^ *NodeList=//p")
+            if [ -n "$nodes" ] && ! scontrol show hostnames "$nodes" | grep -qx "$1"; then
+                echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) cairn: job $2: $1, the node of the batch script, is lost; requeueing" >>"$4"
+                scontrol requeue "$2"
+                exit
+            fi
+        done' guard "$SLURMD_NODENAME" "$SLURM_JOB_ID" "${CAIRN_GUARD:-30}" "$CAIRN_DIR.guard" >/dev/null 2>&1 &
+}
+
 cairn_told= # a signal has come: the time limit is near, or the job is to leave
 cairn_on_signal() {
     if [ -z "$cairn_told" ]; then
@@ -35,11 +53,11 @@ cairn_on_signal() {
     [ -z "${cairn_pid-}" ] || kill -USR2 "$cairn_pid" 2>/dev/null
 }
 
-# Whether DIR/stop is meant for this job: it is younger than the job. (When Slurm has restarted it, `cairn run` knows.)
+# Whether DIR/stop is meant for this job: it is not older than the job. (When Slurm has restarted it, `cairn run` knows.)
 cairn_stop_is_ours() {
     local submitted
     [ -e "$1/stop" ] && submitted=$(date -d "$(cairn_ask SubmitTime)" +%s 2>/dev/null) &&
-        [ "$(stat -c %Y "$1/stop")" -gt "$submitted" ]
+        [ "$(stat -c %Y "$1/stop")" -ge "$submitted" ]
 }
 
 # Hand the job in again, unless Slurm does so itself. The exit status of the batch script.
@@ -81,6 +99,7 @@ cairn_batch() {
         options+=(--obey-stop)
     fi
     cairn_log "start ${SLURM_RESTART_COUNT:-0} on ${SLURM_JOB_NODELIST:-this host}, in $CAIRN_DIR"
+    cairn_guard
     "$cairn" run "${options[@]}" -- "$job" "$@" >>"${CAIRN_OUTPUT:-$CAIRN_DIR.out}" &
     cairn_pid=$!
     [ -z "$cairn_told" ] || cairn_on_signal

@@ -10,7 +10,7 @@ clean_up_more() {
 }
 # Notice a lost host sooner than after 20 s.
 export OMPI_MCA_oob_tcp_keepalive_time=3 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=3
-export CAIRN_HOME=$top PATH=$build/bin:$build/jobs:$PATH
+export CAIRN_GUARD=1 CAIRN_HOME=$top PATH=$build/bin:$build/jobs:$PATH
 quick=(--accounts 20 --transfers 500) # of bank
 slow=("${quick[@]}" --work 12000)     # six seconds, and the same answer
 names=(stone cairn moss)
