@@ -99,6 +99,12 @@ cairn_batch() {
         options+=(--obey-stop)
     fi
     cairn_log "start ${SLURM_RESTART_COUNT:-0} on ${SLURM_JOB_NODELIST:-this host}, in $CAIRN_DIR"
+    # The node of the batch script, when it was only cut off, may have come to the end by itself.
+    if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -z "${CAIRN_SERVICE-}" ] &&
+        grep -Eqs '"finished": *true' "$CAIRN_DIR/run.json"; then
+        cairn_log "done already; the answer is in ${CAIRN_OUTPUT:-$CAIRN_DIR.out}"
+        exit 0
+    fi
     cairn_guard
     "$cairn" run "${options[@]}" -- "$job" "$@" >>"${CAIRN_OUTPUT:-$CAIRN_DIR.out}" &
     cairn_pid=$!

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# timeout: 400
+# timeout: 600
 # The batch scripts of slurm/ on a real Slurm of three hosts: whatever happens to a job, it comes to the same answer, or stops for
 # good when it is told to. hosts.sh says what the hosts are; only root can make them.
 . "$(dirname "$0")/../mpi/common.sh"
@@ -213,9 +213,42 @@ await 60 "stop is taken back" says 'restarted from snapshot'
 stop_from head
 took "stop"
 
+echo "- cancelled: not handed in again; another job goes on in its DIR, unless it was told not to while it was queued"
+snapshot_of bank -- "${slow[@]}"
+on head scancel "$id"
+await 30 "cancelled" is_over
+await 20 "cancelled" says 'Slurm has taken the job already \(.*\): nothing to do here'
+[ "$(state_of "$id")" = CANCELLED ] || fail "cancelled: $(state_of "$id")"
+cancelled=$dir
+CAIRN_DIR=$cancelled submit bank --hold -- "${slow[@]}"
+run "$cairn" stop "$cancelled"
+expect_code 0 "stop before the job has begun"
+on head scontrol release "$id"
+await 30 "queued" is_over
+expect_text "$log" 'was told to stop for good, by .cairn stop. .*: not started' "queued"
+run "$cairn" stop --withdraw "$cancelled"
+CAIRN_REQUEUES=0 CAIRN_DIR=$cancelled submit bank -- "${slow[@]}"
+await 30 "in the same DIR" says 'restarted from snapshot'
+on head scancel --batch --signal=TERM "$id" # as when the time limit is near
+await 30 "in the same DIR" is_over
+expect_text "$log" 'not requeued: it was restarted 0 times, and CAIRN_REQUEUES is 0' "CAIRN_REQUEUES"
+took "in the same DIR"
+
+echo "- preempted"
+snapshot_of bank -- "${slow[@]}"
+first=$id
+submit bank --partition=urgent --exclusive -- "${quick[@]}"
+ends_well "the urgent one"
+use bank "$first"
+ends_well "preempted"
+expect_text "$log" 'restarted from snapshot' "preempted"
+
 echo "- the coordination service"
 submit coord --
 await 40 "coord" "$cairn" kv --dir "$dir" --timeout 1 put config/rate 300
+on head scancel --batch --signal=TERM "$id"
+await 40 "coord comes back" says "start 1 on"
+await 40 "coord" "$cairn" kv --dir "$dir" --timeout 1 get config/rate
 stop_from head
 expect_code 0 "coord"
 expect_text "$out" 'done after' "coord"
@@ -241,4 +274,13 @@ await 60 "a host is cut off, by srun" says "host $victim was lost; restart 1 of"
 heal "$victim"
 ends_well "a host is cut off, by srun"
 expect_text "$log" 'restarted from snapshot' "a host is cut off, by srun"
+
+echo "- the host of the batch script is cut off; Slurm's other hosts hand the job in again, while it goes on there as well"
+submit scan --nodes=2 -- --read-rate 100K "${flights[@]}"
+await 30 "batch host" has_committed "$dir"
+victim=$(batch_host)
+cut_off "$victim"
+await 120 "batch host" says "start 1 on"
+ends_well "batch host" "$room/scan"
+heal "$victim"
 report
