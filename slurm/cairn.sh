@@ -136,7 +136,8 @@ cairn_batch() {
         exit
         ;;
     *)
-        if [ "$code" -gt 128 ]; then
+        # Not for a crash (134, 139), which is the job's own.
+        if [ "$code" -eq 137 ] || [ "$code" -eq 143 ]; then
             cairn_requeue "cairn run was killed (status $code)"
             exit
         fi
