@@ -141,11 +141,6 @@ by_srun submit heat -- "${plate[@]}"
 ends_well "heat, by srun" "$room/heat"
 
 export CAIRN_RUN_OPTIONS="--interval 0.5"
-echo "- its time limit is near (goes on beside the next ones)"
-# slurmctld looks twice a minute.
-submit bank --time=1 --signal=B:TERM@60 -- "${quick[@]}" --work 60000
-limited=$id
-
 for by in "" by_srun; do
     what="a process is killed${by:+, by srun}"
     echo "- $what"
@@ -160,6 +155,11 @@ for by in "" by_srun; do
     expect_text "$log" 'process [0-2] was killed \(signal 9\); restart 1 of' "$what"
     expect_text "$log" 'restarted from snapshot' "$what"
 done
+
+echo "- its time limit is near (goes on beside the next ones)"
+# slurmctld looks twice a minute.
+submit bank --time=1 --signal=B:TERM@60 -- "${quick[@]}" --work 60000
+limited=$id
 
 echo "- it is requeued from outside"
 snapshot_of bank -- "${slow[@]}"
@@ -276,7 +276,7 @@ ends_well "a host is cut off, by srun"
 expect_text "$log" 'restarted from snapshot' "a host is cut off, by srun"
 
 echo "- the host of the batch script is cut off; Slurm's other hosts hand the job in again, while it goes on there as well"
-submit scan --nodes=2 -- --read-rate 100K "${flights[@]}"
+submit scan --nodes=2 -- --read-rate 35K "${flights[@]}"
 await 30 "batch host" has_committed "$dir"
 victim=$(batch_host)
 cut_off "$victim"
