@@ -8,6 +8,7 @@ int cairn_cli_list(int argc, char **argv);
 int cairn_cli_show(int argc, char **argv);
 int cairn_cli_verify(int argc, char **argv);
 int cairn_cli_prune(int argc, char **argv);
+int cairn_cli_stop(int argc, char **argv);
 int cairn_cli_kv(int argc, char **argv);
 
 #endif

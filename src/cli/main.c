@@ -16,6 +16,7 @@ static const struct {
     {"show", cairn_cli_show, "show what is in a snapshot"},
     {"verify", cairn_cli_verify, "check every byte of snapshots"},
     {"prune", cairn_cli_prune, "remove old snapshots"},
+    {"stop", cairn_cli_stop, "have the run of DIR take a last snapshot and end for good"},
     {"kv", cairn_cli_kv, "read, write, lock and watch what the processes of a running job agree on"},
 };
 
@@ -57,8 +58,9 @@ int main(int argc, char **argv)
     int which;
 
     if (argc < 2) {
-        fprintf(stderr,
-                "cairn: no command: one of run, list, show, verify, prune, kv is needed (cairn --help says more)\n");
+        fprintf(
+            stderr,
+            "cairn: no command: one of run, list, show, verify, prune, stop, kv is needed (cairn --help says more)\n");
         return CAIRN_EXIT_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {

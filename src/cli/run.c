@@ -3,6 +3,7 @@
 
 #include "base/environment.h"
 #include "cli/cli.h"
+#include "cli/stop.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,6 +25,8 @@
 
 #define TICK_NANOSECONDS 200000000L
 #define LOCK_SECONDS     5.0 /* for the mpirun of a supervisor that was killed to end its launch */
+#define PATIENCE_SECONDS 30.0
+#define GLANCE_SECONDS   0.3 /* for somebody who only looks whether the lock is held            */
 
 double cairn_run_now(void)
 {
@@ -96,10 +99,26 @@ static bool holder_lives(int lock, char *holder, size_t bytes)
     return kill((pid_t)pid, 0) == 0 || errno != ESRCH;
 }
 
+/* Unless it was told to stop for good, which is to stay told. */
+static bool ask_to_yield(cairn_run *run, const char *holder)
+{
+    char by[128];
+    cairn_error error = {0};
+
+    cairn_run_say(run, "another `cairn run` is at work in %s (%s): it is asked to stop; waiting for %.0f s",
+                  run->options.dir, holder, run->options.take_over);
+    if (cairn_stop_asked(run->options.dir, by, sizeof by) == CAIRN_STOP_NONE &&
+        cairn_stop_ask(run->options.dir, CAIRN_STOP_YIELD, &error) != CAIRN_OK) {
+        cairn_run_say(run, "%s", error.text);
+    }
+    return true;
+}
+
 static cairn_status take_lock(cairn_run *run, cairn_error *error)
 {
     char path[PATH_MAX], holder[160], host[65] = "";
-    double deadline = cairn_run_now() + LOCK_SECONDS;
+    double began = cairn_run_now();
+    bool asked = false;
     const struct timespec pause = {.tv_nsec = 50000000L};
 
     if (!cairn_run_path(run, path, sizeof path, "lock")) {
@@ -113,7 +132,12 @@ static cairn_status take_lock(cairn_run *run, cairn_error *error)
         if (errno != EWOULDBLOCK && errno != EINTR) {
             return cairn_fail(error, CAIRN_E_IO, "%s: cannot lock: %s", path, strerror(errno));
         }
-        if (holder_lives(run->lock, holder, sizeof holder) || cairn_run_now() > deadline) {
+        double patience = holder_lives(run->lock, holder, sizeof holder) ? GLANCE_SECONDS : LOCK_SECONDS;
+        if (run->options.take_over > 0 && cairn_run_now() - began > GLANCE_SECONDS) {
+            patience = patience > run->options.take_over ? patience : run->options.take_over;
+            asked = asked || ask_to_yield(run, holder);
+        }
+        if (cairn_run_now() - began > patience) {
             return cairn_fail(error, CAIRN_E_STATE, "%s: another `cairn run` is at work here (%s)", run->options.dir,
                               holder);
         }
@@ -310,7 +334,7 @@ static const char *find_fault(const char *program)
 
 static cairn_status open_events(cairn_run *run, cairn_error *error)
 {
-    static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    static const int caught[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     const struct itimerspec tick = {{0, TICK_NANOSECONDS}, {0, TICK_NANOSECONDS}};
     sigset_t set;
 
@@ -330,7 +354,8 @@ static cairn_status open_events(cairn_run *run, cairn_error *error)
     return CAIRN_OK;
 }
 
-static cairn_status set_up(cairn_run *run, cairn_error *error)
+/* *ended: there is nothing to do. */
+static cairn_status set_up(cairn_run *run, bool *ended, cairn_error *error)
 {
     static const char *const folders[] = {"status", "log"};
     char path[PATH_MAX];
@@ -352,7 +377,14 @@ static cairn_status set_up(cairn_run *run, cairn_error *error)
     if (run->log == NULL) {
         return cairn_fail(error, CAIRN_E_ACCESS, "%s: %s", path, strerror(errno));
     }
-    status = settle_record(run, error);
+    *ended = cairn_run_stop_at_start(run);
+    if (*ended) {
+        return CAIRN_OK;
+    }
+    status = cairn_run_slurm_hosts(run, error);
+    if (status == CAIRN_OK) {
+        status = settle_record(run, error);
+    }
     if (status == CAIRN_OK) {
         run->failures = calloc((size_t)run->options.restarts + 1, sizeof *run->failures);
         status =
@@ -373,11 +405,12 @@ static int stopped(cairn_run *run, const char *text)
     } else if (text != NULL) {
         cairn_run_say(run, "%s while it was to stop", text);
     }
+    const char *how = run->for_good ? "stopped for good" : "stopped";
     if (newest > 0) {
-        cairn_run_say(run, "stopped; the newest committed snapshot is %llu; to go on from it: %s",
+        cairn_run_say(run, "%s; the newest committed snapshot is %llu; to go on from it: %s", how,
                       (unsigned long long)newest, command);
     } else {
-        cairn_run_say(run, "stopped; no snapshot was committed; to start from the beginning: %s", command);
+        cairn_run_say(run, "%s; no snapshot was committed; to start from the beginning: %s", how, command);
     }
     return CAIRN_EXIT_STOPPED;
 }
@@ -430,6 +463,7 @@ static int done(cairn_run *run)
         cairn_run_say(run, "the job is done, but this could not be noted: %s", error.text);
     }
     clear_status(run, true);
+    (void)cairn_stop_clear(run->options.dir);
     if (!run->options.quiet) {
         if (run->newest > 0) {
             (void)snprintf(snapshot, sizeof snapshot, ", last committed snapshot %llu",
@@ -464,10 +498,21 @@ static void clean_up_launch(cairn_run *run, bool in_order)
     cairn_run_launch_end(run);
 }
 
+static bool has_begun(const cairn_run_launch *launch)
+{
+    for (uint32_t i = 0; i < launch->count; i++) {
+        if (launch->seen[i] && launch->beats[i].phase != CAIRN_PHASE_STARTING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One launch after the other. The exit code. */
 static int launches(cairn_run *run)
 {
     char text[300] = "";
+    double patience = 0;
     cairn_error error = {0};
 
     for (;;) {
@@ -484,11 +529,19 @@ static int launches(cairn_run *run)
         }
         cairn_run_watch(run);
         cairn_run_verdict verdict = cairn_run_judge(run, &code, text, sizeof text);
-        if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
-            code = own_failure(run, code, text);
-        }
+        /* Slurm may know of a host that was lost before anybody was there. */
         if (run->launch.filter.daemon_lost) {
             cairn_run_hosts_lose(run, run->launch.filter.host);
+        }
+        if (verdict == CAIRN_RUN_RESTART || (verdict == CAIRN_RUN_OWN_FAILURE && run->launch.seen_count == 0)) {
+            uint32_t lost = cairn_run_slurm_look(run);
+            if (lost > 0 || (run->launch.filter.not_started && run->options.nodes.count > 0)) {
+                verdict = CAIRN_RUN_RESTART; /* Slurm may be away for a moment */
+            }
+        }
+        bool got_going = has_begun(&run->launch);
+        if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {
+            code = own_failure(run, code, text);
         }
         bool in_order = WIFEXITED(run->launch.status) && WEXITSTATUS(run->launch.status) == 0;
         clean_up_launch(run, in_order && verdict == CAIRN_RUN_DONE);
@@ -516,6 +569,17 @@ static int launches(cairn_run *run)
             failure->snapshot = newest_committed(run, &unsure);
             return gave_up(run);
         }
+        /* What a lost host had locked becomes free after a while, as its file system decides; and Slurm comes back. */
+        bool wait = !got_going && (run->lost_count > 0 || run->launch.filter.not_started);
+        patience = !wait ? 0 : patience > 0 ? 2 * patience : 1;
+        patience = patience < PATIENCE_SECONDS ? patience : PATIENCE_SECONDS;
+        if (patience > 0) {
+            cairn_run_say(run, "no process got going: the next launch waits for %.0f s", patience);
+            cairn_run_pause(run, patience);
+        }
+        if (run->stop != CAIRN_RUN_GO) {
+            return stopped(run, NULL);
+        }
     }
 }
 
@@ -525,11 +589,17 @@ int cairn_cli_run(int argc, char **argv)
     cairn_error error = {0};
     const char *fault;
     char said[256];
+    sigset_t early;
+    bool ended = false;
     int code = cairn_run_parse(&run.options, argc, argv);
 
     if (code >= 0) {
         return code;
     }
+    /* A batch script may send it as soon as we are there: it waits until there is a run to stop. */
+    (void)sigemptyset(&early);
+    (void)sigaddset(&early, SIGUSR2);
+    (void)sigprocmask(SIG_BLOCK, &early, NULL);
     run.started = cairn_run_now();
     run.lock = run.signals = run.ticks = -1;
     run.bar.terminal = isatty(STDERR_FILENO);
@@ -539,18 +609,26 @@ int cairn_cli_run(int argc, char **argv)
         fprintf(stderr, "cairn: run: %s: %s\n", run.options.job[0], fault);
         return CAIRN_EXIT_USAGE;
     }
-    fault = find_fault("mpirun");
+    fault = find_fault(run.options.srun ? "srun" : "mpirun");
     if (fault != NULL) {
-        fprintf(stderr, "cairn: run: mpirun (of Open MPI): %s\n", fault);
+        fprintf(stderr, "cairn: run: %s: %s\n", run.options.srun ? "srun" : "mpirun (of Open MPI)", fault);
         return CAIRN_EXIT_FAILURE;
     }
-    run.dialect = cairn_run_dialect_ask(said, sizeof said);
-    if (run.dialect == NULL) {
-        fprintf(stderr, "cairn: run: mpirun: not Open MPI's: `mpirun --version` says: %s\n", said);
+    if (run.options.srun && !cairn_run_slurm_can_srun(error.text, sizeof error.text)) {
+        fprintf(stderr, "cairn: run: %s\n", error.text);
         return CAIRN_EXIT_FAILURE;
     }
-    cairn_status status = set_up(&run, &error);
-    if (status == CAIRN_OK) {
+    if (!run.options.srun) {
+        run.dialect = cairn_run_dialect_ask(said, sizeof said);
+        if (run.dialect == NULL) {
+            fprintf(stderr, "cairn: run: mpirun: not Open MPI's: `mpirun --version` says: %s\n", said);
+            return CAIRN_EXIT_FAILURE;
+        }
+    }
+    cairn_status status = set_up(&run, &ended, &error);
+    if (status == CAIRN_OK && ended) {
+        code = CAIRN_EXIT_STOPPED;
+    } else if (status == CAIRN_OK) {
         code = launches(&run);
     } else {
         cairn_run_say(&run, "%s", error.text);
@@ -559,6 +637,8 @@ int cairn_cli_run(int argc, char **argv)
     cairn_run_record_free(run.record);
     free(run.failures);
     free(run.options.again);
+    free(run.options.tasks);
+    cairn_nodelist_free(&run.options.nodes);
     if (run.log != NULL) {
         fclose(run.log);
     }

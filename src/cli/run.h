@@ -4,6 +4,8 @@
  *   run_options.c the command line, and --help
  *   run_hosts.c   which hosts are left
  *   run_dialect.c which Open MPI's mpirun it is, and what that calls things
+ *   run_slurm.c   hosts, processes and srun in a Slurm allocation
+ *   run_stop.c    DIR/stop: wishes of `cairn stop`
  *   run_launch.c  one mpirun: its arguments and environment
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
  *   run_filter.c  mpirun's own talk is taken out of the job's stderr, and read
@@ -24,6 +26,7 @@
 #include <stddef.h>
 
 #include "base/beat.h"
+#include "base/nodelist.h"
 #include "snapshot/store.h"
 
 #include <cairn/status.h>
@@ -55,6 +58,12 @@ typedef struct cairn_run_options {
     bool start_over, quiet, survive;
     bool in_place;   /* who dies is replaced */
     uint32_t spares; /* ranks beside the processes, to take the place of those that die */
+    bool srun;       /* launches, instead of mpirun */
+    const char *srun_args;
+    bool obey_stop;
+    double take_over;     /* seconds, 0: do not */
+    cairn_nodelist nodes; /* of the Slurm allocation, if that is where we run; otherwise empty */
+    uint32_t *tasks;      /* of each */
     cairn_run_kill kills[CAIRN_RUN_KILLS_MAX];
     uint32_t kill_count;
     char **job; /* NULL terminated, borrowed from argv */
@@ -64,6 +73,8 @@ typedef struct cairn_run_options {
 
 /* -1: parsed; otherwise the exit code (0 after --help). */
 int cairn_run_parse(cairn_run_options *options, int argc, char **argv);
+/* "cairn: run: ..." for a wrong command line: CAIRN_EXIT_USAGE. */
+int cairn_run_usage(const char *format, const char *text);
 
 /* What one Open MPI's mpirun calls things (run_dialect.c). NULL: it has no such thing. */
 typedef struct cairn_run_dialect {
@@ -90,6 +101,7 @@ const cairn_run_dialect *cairn_run_dialect_ask(char *said, size_t bytes);
 
 /* What mpirun said about the end of a launch, and the state of the filter that found it. */
 typedef struct cairn_run_filter {
+    bool srun; /* what srun says of its tasks is of the job's processes */
     int out;   /* where the job's stderr goes                 */
     FILE *log; /* where everything goes; may be NULL          */
     char held[65536];
@@ -100,11 +112,13 @@ typedef struct cairn_run_filter {
     char last_block[2048]; /* mpirun's last message, for errors  */
     int32_t process;       /* the first that failed, or -1         */
     int signal, exit;      /* of it; -1 = unknown                  */
+    bool not_started;      /* a fault of the hosts or of Slurm */
     bool daemon_lost;
-    char host[65]; /* of the lost daemon, or ""            */
+    char host[65];       /* of the lost daemon, or ""            */
+    char first_host[65]; /* of the first of mpirun's daemons that ended badly, as its srun says, or "" */
 } cairn_run_filter;
 
-void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log);
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log, bool srun);
 void cairn_run_filter_feed(cairn_run_filter *filter, const char *data, size_t bytes, double now);
 /* Let go what was held for too long; everything when `all`. */
 void cairn_run_filter_flush(cairn_run_filter *filter, double now, bool all);
@@ -162,6 +176,7 @@ typedef struct cairn_run {
     bool snapshot_wanted; /* SIGUSR1 waits until every process can take it */
     cairn_run_stop stop;
     double stop_at;
+    bool for_good;    /* `cairn stop` wanted it */
     char reason[300]; /* of the next launch */
     cairn_run_failure *failures;
     uint32_t failure_count;
@@ -169,7 +184,7 @@ typedef struct cairn_run {
     uint64_t newest;                   /* committed snapshot that the beats know of */
     char lost[CAIRN_RUN_LOST_MAX][65]; /* hosts whose daemon was lost */
     uint32_t lost_count;
-    char hosts_left[PATH_MAX];
+    char hosts_all[PATH_MAX], hosts_left[PATH_MAX];
     char tmp[PATH_MAX], shm[PATH_MAX]; /* mpirun's files of one launch; "" = its own choice */
     cairn_run_launch launch;
 } cairn_run;
@@ -186,15 +201,34 @@ void cairn_run_say(cairn_run *run, const char *format, ...) CAIRN_PRINTF(2, 3);
 /* The path DIR/name; false when it is too long. */
 bool cairn_run_path(const cairn_run *run, char *path, size_t bytes, const char *name);
 
+/* The options of a run in a Slurm allocation, from the environment. -1: go on, otherwise the exit code. */
+int cairn_run_slurm_settle(cairn_run_options *options);
+/* Write the allocation down as a hostfile. */
+cairn_status cairn_run_slurm_hosts(cairn_run *run, cairn_error *error);
+/* Whether srun can start the job; the text says why not. */
+bool cairn_run_slurm_can_srun(char *text, size_t bytes);
+/* Take the hosts that Slurm calls dead for lost. How many that are new. */
+uint32_t cairn_run_slurm_look(cairn_run *run);
+
+/* On start, with the lock: whether to end at once, and to say so; an old wish that does not count is cleared. */
+bool cairn_run_stop_at_start(cairn_run *run);
+/* Now and then while a launch runs. */
+void cairn_run_stop_look(cairn_run *run, double now);
+
+bool cairn_run_hosts_is_lost(const cairn_run *run, const char *host);
 void cairn_run_hosts_lose(cairn_run *run, const char *host);
 /* The hostfile for the next launch, or NULL when there is none. */
 const char *cairn_run_hosts_file(cairn_run *run);
+/* The names in a hostfile, with commas between; NULL when there are none. The caller frees it. */
+char *cairn_run_hosts_text(const char *hostfile);
 
 cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error);
 void cairn_run_launch_end(cairn_run *run);
 
 /* Until mpirun has ended and its output is read. */
 void cairn_run_watch(cairn_run *run);
+/* Between two launches. Ends early when a stop is wanted. */
+void cairn_run_pause(cairn_run *run, double seconds);
 void cairn_run_read_beats(cairn_run *run);
 /* Gone, or a zombie that nobody reaps. */
 bool cairn_run_is_dead(int64_t pid);

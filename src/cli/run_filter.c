@@ -17,9 +17,10 @@
 #define RULE_DASHES_RANK 66 /* from a rank that fails before it can tell mpirun */
 #define HOLD_SECONDS     0.15
 
-void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log)
+void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log, bool srun)
 {
     memset(filter, 0, sizeof *filter);
+    filter->srun = srun;
     filter->out = out;
     filter->log = log;
     filter->process = -1;
@@ -111,6 +112,72 @@ static bool is_loose(const char *line)
     return false;
 }
 
+/* "srun: ...", and what Slurm's daemon of a step says: "slurmstepd-moss: error: ...". */
+static bool is_slurm(const char *line)
+{
+    return strncmp(line, "srun: ", 6) == 0 || strncmp(line, "slurmstepd", 10) == 0;
+}
+
+/* What srun says of the end of a task: "srun: error: moss: task 1: Killed", "tasks 0-1: Exited with exit code 3". Under
+ * mpirun the tasks are its daemons. */
+static void remember_task(cairn_run_filter *filter, const char *line)
+{
+    char host[65], kind[8], how[64] = "";
+    unsigned task;
+
+    if (sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u%*[-0-9,]: %63[^\n]", host, kind, &task, how) != 4 &&
+        sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u: %63[^\n]", host, kind, &task, how) != 4) {
+        return;
+    }
+    if (strncmp(kind, "task", 4) != 0 || filter->process >= 0 || filter->daemon_lost) {
+        return;
+    }
+    if (!filter->srun) {
+        if (filter->first_host[0] == '\0') {
+            (void)snprintf(filter->first_host, sizeof filter->first_host, "%s", host);
+        }
+        return;
+    }
+    filter->process = (int32_t)task;
+    if (sscanf(how, "Exited with exit code %d", &filter->exit) == 1) {
+        return;
+    }
+    for (int signal = 1; signal < 32; signal++) {
+        const char *name = strsignal(signal);
+        if (name != NULL && strncmp(how, name, strlen(name)) == 0) {
+            filter->signal = signal;
+        }
+    }
+}
+
+/* The hosts, their daemons or Slurm had a fault before the job had a chance. */
+static void remember_start(cairn_run_filter *filter, const char *text)
+{
+    static const char *const faults[] = {
+        "An ORTE daemon has unexpectedly failed after launch", "srun: error: Unable to create step",
+        "srun: error: Unable to confirm allocation", "srun: error: Unable to allocate resources"};
+
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        filter->not_started = filter->not_started || strstr(text, faults[i]) != NULL;
+    }
+}
+
+static void remember_slurm(cairn_run_filter *filter, const char *line)
+{
+    size_t used = strlen(filter->last_block);
+
+    remember_task(filter, line);
+    remember_start(filter, line);
+    if (!filter->daemon_lost && sscanf(line, "srun: error: Node failure on %64s", filter->host) == 1) {
+        filter->daemon_lost = true;
+        filter->host[strcspn(filter->host, ",")] = '\0';
+    }
+    /* For a reader who has to know why nothing began. */
+    if (filter->srun && filter->process < 0 && strncmp(line, "srun: error: ", 13) == 0) {
+        (void)snprintf(filter->last_block + used, sizeof filter->last_block - used, "%s\n", line);
+    }
+}
+
 static void remember_signal(cairn_run_filter *filter, const char *text)
 {
     const char *at = strstr(text, "process rank ");
@@ -198,6 +265,7 @@ static void take_block(cairn_run_filter *filter, const char *block, size_t bytes
     remember_signal(filter, text);
     remember_exit(filter, text);
     remember_daemon(filter, text);
+    remember_start(filter, text);
     /* "Primary job terminated ..." says nothing that helps a reader. */
     if (strstr(text, "Per user-direction, the job has been aborted") == NULL) {
         memcpy(filter->last_block, whole, kept + 1);
@@ -246,7 +314,7 @@ static bool may_be_noise(const char *line, size_t bytes)
 /* A line without its end, "" behind it. */
 static bool is_noise(const char *line, size_t bytes)
 {
-    return is_tagged(line, bytes) || is_located(line, bytes) || is_loose(line);
+    return is_tagged(line, bytes) || is_located(line, bytes) || is_loose(line) || is_slurm(line);
 }
 
 /* The blank that Open MPI 5 may put before whatever it says next. end: of the line; NULL: not yet there. */
@@ -304,6 +372,7 @@ static bool decide(cairn_run_filter *filter, bool patience)
         bool noise = is_noise(filter->held, line - 1);
         bool launcher = is_loose(filter->held);
         remember_signal(filter, noise ? filter->held : "");
+        remember_slurm(filter, noise ? filter->held : "");
         *end = '\n';
         if (noise) {
             drop(filter, line);

@@ -1,4 +1,4 @@
-/* Which hosts a launch may use: those of --hostfile, without those whose daemon was lost in this run. */
+/* Which hosts a launch may use: those of --hostfile or of the allocation, without those whose daemon was lost in this run. */
 #include "cli/run.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@ static char *host_of(char *line)
     return host == NULL || *host == '#' ? NULL : host;
 }
 
-static bool is_lost(const cairn_run *run, const char *host)
+bool cairn_run_hosts_is_lost(const cairn_run *run, const char *host)
 {
     for (uint32_t i = 0; i < run->lost_count; i++) {
         size_t length = strlen(run->lost[i]);
@@ -27,7 +27,8 @@ static bool is_lost(const cairn_run *run, const char *host)
 
 void cairn_run_hosts_lose(cairn_run *run, const char *host)
 {
-    if (run->options.hostfile != NULL && *host != '\0' && run->lost_count < CAIRN_RUN_LOST_MAX && !is_lost(run, host)) {
+    if (run->options.hostfile != NULL && *host != '\0' && run->lost_count < CAIRN_RUN_LOST_MAX &&
+        !cairn_run_hosts_is_lost(run, host)) {
         (void)snprintf(run->lost[run->lost_count++], sizeof run->lost[0], "%s", host);
     }
 }
@@ -41,7 +42,7 @@ static uint32_t copy_left(const cairn_run *run, FILE *from, FILE *to)
     while (fgets(line, sizeof line, from) != NULL) {
         (void)snprintf(copy, sizeof copy, "%s", line);
         const char *host = host_of(copy);
-        if (host != NULL && !is_lost(run, host)) {
+        if (host != NULL && !cairn_run_hosts_is_lost(run, host)) {
             fputs(line, to);
             left++;
         }
@@ -71,4 +72,28 @@ const char *cairn_run_hosts_file(cairn_run *run)
     }
     /* All lost: perhaps they are back. */
     return left > 0 ? run->hosts_left : run->options.hostfile;
+}
+
+char *cairn_run_hosts_text(const char *hostfile)
+{
+    FILE *file = fopen(hostfile, "re");
+    char line[1024], *text = NULL;
+    size_t used = 0;
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        const char *host = host_of(line);
+        char *longer = host == NULL ? NULL : realloc(text, used + strlen(host) + 2);
+        if (host == NULL) {
+            continue;
+        }
+        if (longer == NULL) {
+            break;
+        }
+        text = longer;
+        used += (size_t)sprintf(text + used, "%s%s", used > 0 ? "," : "", host);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return text;
 }

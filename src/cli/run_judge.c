@@ -119,7 +119,8 @@ static cairn_run_verdict judge_silent(const cairn_run *run, int status, int *cod
         (void)snprintf(text, bytes, "%s ended with exit status %d before it joined the job", run->options.job[0],
                        status);
     } else {
-        (void)snprintf(text, bytes, "mpirun could not start %s (exit status %d)", run->options.job[0], status);
+        (void)snprintf(text, bytes, "%s could not start %s (exit status %d)", run->options.srun ? "srun" : "mpirun",
+                       run->options.job[0], status);
     }
     return CAIRN_RUN_OWN_FAILURE;
 }

@@ -14,9 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARGUMENTS_MAX 64 /* besides the job's own and those of --mpirun-args */
+#define ARGUMENTS_MAX 64 /* besides the job's own and those of --mpirun-args or --srun-args */
 
-/* Under a batch system mpirun itself knows the hosts. */
+/* Under another batch system than Slurm mpirun itself knows the hosts. */
 static bool has_allocation(void)
 {
     static const char *const names[] = {"SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID", "LSB_JOBID", "PE_HOSTFILE"};
@@ -83,8 +83,9 @@ static bool is_local(const cairn_run *run)
 }
 
 typedef struct argument_list {
-    char **items;
+    char **items; /* NULL terminated */
     size_t count;
+    char count_text[16], *words, *hosts_text; /* what some of the items point into */
 } argument_list;
 
 static void add(argument_list *list, const char *item)
@@ -144,64 +145,124 @@ static const char *const forwarded[] = {
     CAIRN_ENV_SURVIVE,  CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,     CAIRN_ENV_SPAWNS,       CAIRN_ENV_ACCEPTORS,
     CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,     CAIRN_ENV_LOG_SEGMENT};
 
-/* *words: the memory that the arguments of --mpirun-args lie in. Both are the caller's. */
-static char **make_arguments(cairn_run *run, char **words)
+static void add_words(argument_list *list)
 {
-    const char *hostfile = cairn_run_hosts_file(run);
-    const cairn_run_options *options = &run->options;
-    static char count_text[16];
-    argument_list list = {0};
     char *rest = NULL;
-    size_t extra = options->mpirun_args == NULL ? 0 : strlen(options->mpirun_args);
 
-    list.items = calloc(ARGUMENTS_MAX + extra + (size_t)options->job_count + 1, sizeof *list.items);
-    *words = strdup(extra > 0 ? options->mpirun_args : "");
-    if (list.items == NULL || *words == NULL) {
-        free(list.items);
-        return NULL;
+    for (char *word = strtok_r(list->words, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
+        add(list, word);
     }
-    add(&list, "mpirun");
+}
+
+static void add_mpirun(argument_list *list, cairn_run *run, const char *hostfile)
+{
+    const cairn_run_options *options = &run->options;
+
+    add(list, "mpirun");
     if (geteuid() == 0) {
-        add(&list, "--allow-run-as-root");
+        add(list, "--allow-run-as-root");
     }
-    (void)snprintf(count_text, sizeof count_text, "%u", options->count + options->spares);
-    add(&list, "-n");
-    add(&list, count_text);
+    add(list, "-n");
+    add(list, list->count_text);
     if (hostfile != NULL) {
-        add(&list, "--hostfile");
-        add(&list, hostfile);
+        add(list, "--hostfile");
+        add(list, hostfile);
     }
     if ((options->in_place || options->count + options->spares > slots_of(options, hostfile)) &&
         !is_chosen(run, "oversubscribe") && !is_chosen(run, run->dialect->oversubscribe[0])) {
-        add_all(&list, run->dialect->oversubscribe);
+        add_all(list, run->dialect->oversubscribe);
     }
     if (run->dialect->output[0] != NULL && !is_chosen(run, run->dialect->output[0])) {
-        add_all(&list, run->dialect->output);
+        add_all(list, run->dialect->output);
     }
     /* Ranks of a job that failed have nothing to clean up: by default mpirun gives them 2 s for it. */
     if (run->dialect->kill_time != NULL) {
-        add_mca(&list, run, run->dialect->launcher_mca, run->dialect->kill_time, "0");
+        add_mca(list, run, run->dialect->launcher_mca, run->dialect->kill_time, "0");
     }
     if (cairn_run_outlives(options) && !is_chosen(run, run->dialect->recovery_name)) {
-        add_all(&list, run->dialect->recovery);
+        add_all(list, run->dialect->recovery);
     }
     if (is_local(run)) {
-        add_local(&list, run);
-    } else {
-        for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++) {
-            if (getenv(forwarded[i]) != NULL) {
-                add(&list, "-x");
-                add(&list, forwarded[i]);
-            }
+        add_local(list, run);
+        return;
+    }
+    /* A host that was cut off is noticed within 20 s of silence, not 480 s. */
+    add_mca(list, run, run->dialect->launcher_mca, "oob_tcp_keepalive_time", "10");
+    add_mca(list, run, run->dialect->launcher_mca, "oob_tcp_keepalive_intvl", "2");
+    add_mca(list, run, run->dialect->launcher_mca, "oob_tcp_keepalive_probes", "5");
+    for (size_t i = 0; i < sizeof forwarded / sizeof forwarded[0]; i++) {
+        if (getenv(forwarded[i]) != NULL) {
+            add(list, "-x");
+            add(list, forwarded[i]);
         }
     }
-    for (char *word = strtok_r(*words, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
-        add(&list, word);
+}
+
+/* The allocation's tasks are laid out anew on the hosts that are left: what the batch script was told of them by
+ * environment must not be in the way. */
+static bool add_srun(argument_list *list, cairn_run *run, const char *hostfile)
+{
+    static const char *const unwanted[] = {"SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE", "SLURM_NNODES",
+                                           "SLURM_JOB_NUM_NODES",   "SLURM_NTASKS",         "SLURM_NPROCS",
+                                           "SLURM_DISTRIBUTION"};
+    const cairn_run_options *options = &run->options;
+
+    for (size_t i = 0; i < sizeof unwanted / sizeof unwanted[0]; i++) {
+        (void)unsetenv(unwanted[i]);
     }
+    list->hosts_text = cairn_run_hosts_text(hostfile);
+    if (list->hosts_text == NULL) {
+        return false;
+    }
+    add(list, "srun");
+    add(list, "--mpi=pmix");
+    add(list, "--export=ALL");
+    add(list, "--kill-on-bad-exit=1");
+    add(list, "--distribution=block");
+    add(list, "--ntasks");
+    add(list, list->count_text);
+    add(list, "--nodelist");
+    add(list, list->hosts_text);
+    if (options->count + options->spares > slots_of(options, hostfile)) {
+        add(list, "--overcommit");
+    }
+    return true;
+}
+
+static void free_arguments(argument_list *list)
+{
+    free(list->items);
+    free(list->words);
+    free(list->hosts_text);
+    *list = (argument_list){0};
+}
+
+static bool make_arguments(argument_list *list, cairn_run *run)
+{
+    const char *hostfile = cairn_run_hosts_file(run);
+    const cairn_run_options *options = &run->options;
+    const char *more = options->srun ? options->srun_args : options->mpirun_args;
+    size_t extra = more == NULL ? 0 : strlen(more);
+
+    *list = (argument_list){0};
+    list->items = calloc(ARGUMENTS_MAX + extra + (size_t)options->job_count + 1, sizeof *list->items);
+    list->words = strdup(extra > 0 ? more : "");
+    if (list->items == NULL || list->words == NULL) {
+        free_arguments(list);
+        return false;
+    }
+    (void)snprintf(list->count_text, sizeof list->count_text, "%u", options->count + options->spares);
+    if (!options->srun) {
+        add_mpirun(list, run, hostfile);
+    } else if (!add_srun(list, run, hostfile)) {
+        free_arguments(list);
+        return false;
+    }
+    add_words(list);
     for (int i = 0; i < options->job_count; i++) {
-        add(&list, options->job[i]);
+        add(list, options->job[i]);
     }
-    return list.items;
+    return true;
 }
 
 /* The kills that have not happened yet, in seconds of this launch. */
@@ -263,6 +324,10 @@ static void set_environment(const cairn_run *run)
     } else {
         (void)unsetenv(CAIRN_ENV_SPARES);
     }
+    /* Slurm keeps the step of the launch before until a host that was lost has answered: it must not be waited for. */
+    if (options->nodes.count > 0) {
+        (void)setenv("SLURM_OVERLAP", "1", 0);
+    }
     /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
     (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);
     set_kills(run);
@@ -304,7 +369,7 @@ static void make_folder(const cairn_run *run, char *path, size_t bytes, const ch
 /* In the child: from here on only async-signal-safe calls. */
 static void become_mpirun(const cairn_run *run, char **arguments, int output, int error)
 {
-    static const char missing[] = "cairn: run: cannot start mpirun\n";
+    static const char missing[] = "cairn: run: cannot start the launcher\n";
     sigset_t none;
     int null = open("/dev/null", O_RDONLY);
 
@@ -374,7 +439,7 @@ cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
 {
     cairn_run_launch *launch = &run->launch;
     const char *base = getenv("TMPDIR");
-    char *words = NULL, **arguments = NULL;
+    argument_list arguments = {0};
     cairn_status status = CAIRN_E_BUG;
 
     memset(launch, 0, sizeof *launch);
@@ -403,21 +468,19 @@ cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
         make_folder(run, run->shm, sizeof run->shm, "/dev/shm");
     }
     set_environment(run);
-    arguments = make_arguments(run, &words);
-    if (arguments == NULL) {
-        status = cairn_fail(error, CAIRN_E_NOMEM, "mpirun's arguments");
+    if (!make_arguments(&arguments, run)) {
+        status = cairn_fail(error, CAIRN_E_NOMEM, "the launcher's arguments");
         goto out;
     }
-    log_header(run, arguments);
-    cairn_run_filter_begin(&launch->filter, STDERR_FILENO, run->log);
+    log_header(run, arguments.items);
+    cairn_run_filter_begin(&launch->filter, STDERR_FILENO, run->log, run->options.srun);
     launch->started = cairn_run_now();
     launch->last_change = launch->started;
-    status = start(run, arguments, error);
+    status = start(run, arguments.items, error);
 out:
     /* Our own environment stays free of the run's id, or a sweep by another supervisor might take us for a rank. */
     (void)unsetenv(CAIRN_ENV_RUN);
-    free(arguments);
-    free(words);
+    free_arguments(&arguments);
     return status;
 }
 

@@ -17,7 +17,8 @@ static const char help_text[] =
     "is killed, crashes, hangs, or a host is lost. If DIR holds an unfinished run of the same job with the\n"
     "same arguments, go on with it.\n"
     "\n"
-    "  -n, --processes N       processes (default: physical cores); may differ from the run that goes on\n"
+    "  -n, --processes N       processes (default: physical cores, or the allocation's tasks); may differ from the run "
+    "that goes on\n"
     "      --dir DIR           where snapshots, log and state of the run are (default: ./cairn-JOBNAME)\n"
     "      --start-over        begin a new run even if DIR holds an unfinished one\n"
     "\n"
@@ -41,22 +42,32 @@ static const char help_text[] =
     "      --kill P@SECONDS    kill process P with SIGKILL so many seconds after the start, or\n"
     "      --kill P@PERCENT%   when the job is so far; once each; may be repeated or joined by commas\n"
     "\n"
-    "mpirun:\n"
+    "Launching:\n"
     "      --hostfile FILE     hosts to run on, as mpirun reads it\n"
+    "      --launcher NAME     mpirun (default), or srun, in a Slurm allocation whose srun has PMIx\n"
     "      --mpirun-args ARGS  more arguments for mpirun, parted by blanks: --mpirun-args '--map-by node'\n"
+    "      --srun-args ARGS    more arguments for srun\n"
+    "In a Slurm allocation (SLURM_JOB_ID) without --hostfile, hosts and processes are those of the allocation.\n"
+    "\n"
+    "Stopping, and batch scripts:\n"
+    "      --obey-stop         a wish of `cairn stop` that is older than this start counts: end at once (otherwise\n"
+    "                          only if SLURM_RESTART_COUNT is above 0; else it is cleared)\n"
+    "      --take-over S       if another `cairn run` is at work in DIR, on a host that was cut off perhaps, ask it\n"
+    "                          to stop after a last snapshot, and wait S seconds for that\n"
     "\n"
     "      --quiet             no progress and no summary\n"
     "  -h, --help              this text\n"
     "\n"
     "The job's standard output passes through untouched; its input is empty. What mpirun itself prints goes\n"
     "to DIR/log/mpirun.log.\n"
-    "SIGUSR1 takes a snapshot now. SIGINT and SIGTERM take a last snapshot and stop; a second one kills.\n"
+    "SIGUSR1 takes a snapshot now. SIGINT and SIGTERM take a last snapshot and stop; a second one kills. SIGUSR2\n"
+    "does the same, but never kills; and `cairn stop DIR`, from anywhere.\n"
     "\n"
     "Exit status: 0 the job is done; 2 wrong usage; 66 snapshots exist but none can be used; 69 still failing\n"
     "after all restarts; 73 DIR cannot be written; 85 stopped, the same command goes on; otherwise the job's\n"
     "own status, which is never followed by a restart.\n";
 
-static int usage(const char *format, const char *text)
+int cairn_run_usage(const char *format, const char *text)
 {
     fputs("cairn: run: ", stderr);
     fprintf(stderr, format, text);
@@ -176,7 +187,11 @@ enum {
     OPTION_MPIRUN_ARGS,
     OPTION_QUIET,
     OPTION_SURVIVE,
-    OPTION_SPARES
+    OPTION_SPARES,
+    OPTION_LAUNCHER,
+    OPTION_SRUN_ARGS,
+    OPTION_OBEY_STOP,
+    OPTION_TAKE_OVER
 };
 
 static const struct option long_options[] = {{"processes", required_argument, NULL, 'n'},
@@ -196,6 +211,10 @@ static const struct option long_options[] = {{"processes", required_argument, NU
                                              {"quiet", no_argument, NULL, OPTION_QUIET},
                                              {"survive", no_argument, NULL, OPTION_SURVIVE},
                                              {"spares", required_argument, NULL, OPTION_SPARES},
+                                             {"launcher", required_argument, NULL, OPTION_LAUNCHER},
+                                             {"srun-args", required_argument, NULL, OPTION_SRUN_ARGS},
+                                             {"obey-stop", no_argument, NULL, OPTION_OBEY_STOP},
+                                             {"take-over", required_argument, NULL, OPTION_TAKE_OVER},
                                              {"help", no_argument, NULL, 'h'},
                                              {NULL, 0, NULL, 0}};
 
@@ -208,31 +227,31 @@ static int parse_snapshot_option(cairn_run_options *options, int option, const c
     switch (option) {
     case OPTION_INTERVAL:
         if (strcmp(value, "auto") != 0 && strcmp(value, "off") != 0 && !number_of(value, 0, 1e9, &number)) {
-            return usage("--interval %s: seconds, auto or off is needed", value);
+            return cairn_run_usage("--interval %s: seconds, auto or off is needed", value);
         }
         options->interval = value;
         return -1;
     case OPTION_MTBF:
         if (!number_of(value, 1e-3, 1e12, &number)) {
-            return usage("--mtbf %s: seconds above 0 are needed", value);
+            return cairn_run_usage("--mtbf %s: seconds above 0 are needed", value);
         }
         options->mtbf = value;
         return -1;
     case OPTION_KEEP:
         if (!whole_of(value, 1, 1e6, &whole)) {
-            return usage("--keep %s: a number from 1 is needed", value);
+            return cairn_run_usage("--keep %s: a number from 1 is needed", value);
         }
         options->keep = value;
         return -1;
     case OPTION_WAIT:
         if (!number_of(value, 1e-3, 1e9, &number)) {
-            return usage("--wait-timeout %s: seconds above 0 are needed", value);
+            return cairn_run_usage("--wait-timeout %s: seconds above 0 are needed", value);
         }
         options->wait_timeout = value;
         return -1;
     default:
         if (strcmp(value, "lamport") != 0 && strcmp(value, "vector") != 0) {
-            return usage("--clock %s: lamport or vector is needed", value);
+            return cairn_run_usage("--clock %s: lamport or vector is needed", value);
         }
         options->clock = value;
         return -1;
@@ -243,27 +262,32 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
 {
     switch (option) {
     case 'n':
-        return whole_of(value, 1, 1e6, &options->count) ? -1 : usage("-n %s: a number from 1 is needed", value);
+        return whole_of(value, 1, 1e6, &options->count) ? -1
+                                                        : cairn_run_usage("-n %s: a number from 1 is needed", value);
     case OPTION_DIR:
         if (*value == '\0' || strlen(value) >= sizeof options->dir) {
-            return usage("--dir '%s': a folder is needed", value);
+            return cairn_run_usage("--dir '%s': a folder is needed", value);
         }
         (void)snprintf(options->dir, sizeof options->dir, "%s", value);
         return -1;
     case OPTION_RESTARTS:
-        return whole_of(value, 0, 1e6, &options->restarts) ? -1
-                                                           : usage("--restarts %s: a number from 0 is needed", value);
+        return whole_of(value, 0, 1e6, &options->restarts)
+                   ? -1
+                   : cairn_run_usage("--restarts %s: a number from 0 is needed", value);
     case OPTION_HANG:
-        return number_of(value, 0, 1e9, &options->hang_timeout) ? -1
-                                                                : usage("--hang-timeout %s: seconds are needed", value);
+        return number_of(value, 0, 1e9, &options->hang_timeout)
+                   ? -1
+                   : cairn_run_usage("--hang-timeout %s: seconds are needed", value);
     case OPTION_GRACE:
-        return number_of(value, 0, 1e9, &options->grace) ? -1 : usage("--grace %s: seconds are needed", value);
+        return number_of(value, 0, 1e9, &options->grace) ? -1
+                                                         : cairn_run_usage("--grace %s: seconds are needed", value);
     case OPTION_HOSTFILE:
         options->hostfile = value;
-        return access(value, R_OK) == 0 ? -1 : usage("--hostfile %s: cannot be read", value);
+        return access(value, R_OK) == 0 ? -1 : cairn_run_usage("--hostfile %s: cannot be read", value);
     case OPTION_KILL:
-        return parse_kills(options, value) ? -1
-                                           : usage("--kill %s: PROCESS@SECONDS or PROCESS@PERCENT%% is needed", value);
+        return parse_kills(options, value)
+                   ? -1
+                   : cairn_run_usage("--kill %s: PROCESS@SECONDS or PROCESS@PERCENT%% is needed", value);
     case OPTION_START_OVER:
         options->start_over = true;
         return -1;
@@ -278,7 +302,24 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
         return -1;
     case OPTION_SPARES:
         options->in_place = true;
-        return whole_of(value, 0, 1e4, &options->spares) ? -1 : usage("--spares %s: a number from 0 is needed", value);
+        return whole_of(value, 0, 1e4, &options->spares)
+                   ? -1
+                   : cairn_run_usage("--spares %s: a number from 0 is needed", value);
+    case OPTION_LAUNCHER:
+        options->srun = strcmp(value, "srun") == 0;
+        return options->srun || strcmp(value, "mpirun") == 0
+                   ? -1
+                   : cairn_run_usage("--launcher %s: mpirun or srun is needed", value);
+    case OPTION_SRUN_ARGS:
+        options->srun_args = value;
+        return -1;
+    case OPTION_OBEY_STOP:
+        options->obey_stop = true;
+        return -1;
+    case OPTION_TAKE_OVER:
+        return number_of(value, 0, 1e9, &options->take_over)
+                   ? -1
+                   : cairn_run_usage("--take-over %s: seconds are needed", value);
     default:
         return parse_snapshot_option(options, option, value);
     }
@@ -304,7 +345,7 @@ static int settle_dir(cairn_run_options *options)
     }
     /* Names of parts and temporary files come behind it. */
     if (length < 0 || (size_t)length > sizeof options->dir - 128) {
-        return usage("--dir %s: the path is too long", given);
+        return cairn_run_usage("--dir %s: the path is too long", given);
     }
     return -1;
 }
@@ -316,7 +357,7 @@ static int settle_again(cairn_run_options *options, int argc, char **argv, int j
 
     options->again = calloc((size_t)argc + 4, sizeof *options->again);
     if (options->again == NULL) {
-        return usage("%s", "out of memory");
+        return cairn_run_usage("%s", "out of memory");
     }
     for (int i = 1; i < argc; i++) {
         bool own = i < job_at && strcmp(argv[i], "--") != 0;
@@ -338,7 +379,6 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
 
     memset(options, 0, sizeof *options);
     options->cores = physical_cores();
-    options->count = options->cores;
     options->restarts = 10;
     options->hang_timeout = 600;
     options->grace = 30;
@@ -349,7 +389,7 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
             return CAIRN_EXIT_OK;
         }
         if (option == '?' || option == ':') {
-            return usage(option == ':' ? "%s: a value is missing" : "%s: no such option", argv[optind - 1]);
+            return cairn_run_usage(option == ':' ? "%s: a value is missing" : "%s: no such option", argv[optind - 1]);
         }
         code = parse_option(options, option, optarg);
     }
@@ -359,22 +399,30 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
     options->job = argv + optind;
     options->job_count = argc - optind;
     if (options->job_count == 0) {
-        return usage("%s", "which job? cairn run [OPTIONS] -- JOB [ARGS]");
+        return cairn_run_usage("%s", "which job? cairn run [OPTIONS] -- JOB [ARGS]");
     }
     for (int i = 0; i < options->job_count; i++) {
         if (strcmp(options->job[i], ":") == 0) {
-            return usage("%s", "the job has an argument ':', which mpirun takes for the start of another program");
+            return cairn_run_usage("%s",
+                                   "the job has an argument ':', which mpirun takes for the start of another program");
         }
     }
     if (options->survive && options->in_place) {
-        return usage("%s", "--survive and --spares are two ways to go on: choose one");
+        return cairn_run_usage("%s", "--survive and --spares are two ways to go on: choose one");
+    }
+    code = cairn_run_slurm_settle(options);
+    if (code >= 0) {
+        return code;
+    }
+    if (options->count == 0) {
+        options->count = options->cores;
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {
         if (options->kills[i].process >= options->count) {
             char text[64];
             (void)snprintf(text, sizeof text, "process %u, but processes are 0..%u", options->kills[i].process,
                            options->count - 1);
-            return usage("--kill: %s", text);
+            return cairn_run_usage("--kill: %s", text);
         }
     }
     code = settle_dir(options);

@@ -134,7 +134,8 @@ static void take_signals(cairn_run *run, double now)
                 run->stop_at = now;
                 cairn_run_say(run, "stopping after a last snapshot; %.0f s are granted for it, once more kills at once",
                               run->options.grace);
-            } else if (now - run->stop_at > 0.05) { /* one key press may come as two signals */
+            } else if (info.ssi_signo != SIGUSR2 &&
+                       now - run->stop_at > 0.05) { /* one key press may come as two signals */
                 run->stop = CAIRN_RUN_STOP_NOW;
             }
         }
@@ -281,6 +282,7 @@ static void tick(cairn_run *run, double now)
     double still;
 
     cairn_run_read_beats(run);
+    cairn_run_stop_look(run, now);
     pass_wishes(run);
     if (cairn_run_outlives(&run->options)) {
         look_for_survivors(run, now);
@@ -335,6 +337,23 @@ static void wait_event(cairn_run *run, double seconds)
     }
     if (fds[3].revents != 0 && read(run->ticks, &ticks, sizeof ticks) == (ssize_t)sizeof ticks && !run->launch.ended) {
         tick(run, now);
+    }
+}
+
+void cairn_run_pause(cairn_run *run, double seconds)
+{
+    double end = cairn_run_now() + seconds, now;
+
+    while ((now = cairn_run_now()) < end && run->stop == CAIRN_RUN_GO) {
+        struct pollfd fds[2] = {{.fd = run->signals, .events = POLLIN}, {.fd = run->ticks, .events = POLLIN}};
+        uint64_t ticks;
+
+        if (poll(fds, 2, 1000) > 0 && fds[0].revents != 0) {
+            take_signals(run, now);
+        }
+        if (fds[1].revents != 0 && read(run->ticks, &ticks, sizeof ticks) == (ssize_t)sizeof ticks) {
+            cairn_run_stop_look(run, now);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ typedef struct cairn_disk {
     cairn_status (*remove)(void *context, const char *name, cairn_error *error);
 } cairn_disk;
 
-/* The real one: files in `folder`, which is made if missing, and locked: CAIRN_E_STATE if another process has it open
+/* The real one: files in `folder`, which is made if missing, and locked: CAIRN_E_BUSY if another process has it open
  * ("FOLDER: in use by another process"). Keeps files open between calls. */
 cairn_status cairn_disk_open(cairn_disk *disk, const char *folder, cairn_error *error);
 void cairn_disk_close(cairn_disk *disk);

@@ -308,7 +308,7 @@ static cairn_status take_lock(posix_disk *disk, cairn_error *error)
         return cairn_fail_errno(error, errno, path, "open");
     }
     if (flock(disk->lock, LOCK_EX | LOCK_NB) != 0) {
-        return errno == EWOULDBLOCK ? cairn_fail(error, CAIRN_E_STATE, "%s: in use by another process", disk->folder)
+        return errno == EWOULDBLOCK ? cairn_fail(error, CAIRN_E_BUSY, "%s: in use by another process", disk->folder)
                                     : cairn_fail_errno(error, errno, path, "lock");
     }
     (void)snprintf(path, sizeof path, "%s/%s", disk->folder, MAKING_NAME);

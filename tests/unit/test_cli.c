@@ -81,19 +81,19 @@ static bool has(const char *text, const char *part)
 
 static void help_version_usage(void)
 {
-    static const char *const commands[] = {"list", "show", "verify", "prune"};
+    static const char *const commands[] = {"list", "show", "verify", "prune", "stop"};
 
     begin();
     CU_ASSERT_EQUAL(run("--version", NULL, NULL, NULL), 0);
     CU_ASSERT_EQUAL(strncmp(out, "cairn ", 6), 0);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 5; i++) {
         char usage[64];
 
         CU_ASSERT_EQUAL(run("--help", NULL, NULL, NULL), 0);
         CU_ASSERT_TRUE(has(out, commands[i]));
         (void)snprintf(usage, sizeof usage, "Usage: cairn %s", commands[i]);
         CU_ASSERT_EQUAL(run(commands[i], "--help", NULL, NULL), 0);
-        CU_ASSERT_TRUE(has(out, usage) && has(out, "--json") && has(out, "Exit codes"));
+        CU_ASSERT_TRUE(has(out, usage) && has(out, i < 4 ? "--json" : "--timeout") && has(out, "Exit codes"));
         CU_ASSERT_EQUAL(run("help", commands[i], NULL, NULL), 0);
         CU_ASSERT_TRUE(has(out, usage));
         CU_ASSERT_EQUAL(run(commands[i], NULL, NULL, NULL), 2);
@@ -111,6 +111,10 @@ static void help_version_usage(void)
     CU_ASSERT_EQUAL(run("prune", "--keep", "0", dir), 2);
     CU_ASSERT_EQUAL(run("prune", "--keep", "two", dir), 2);
     CU_ASSERT_EQUAL(run("prune", dir, "--keep", NULL), 2);
+    CU_ASSERT_EQUAL(run("stop", "--timeout", "-1", dir), 2);
+    CU_ASSERT_EQUAL(run("stop", "--timeout", "soon", dir), 2);
+    CU_ASSERT_EQUAL(run("stop", dir, NULL, NULL), 1); /* nobody ever ran there */
+    CU_ASSERT_TRUE(has(err, dir));
     end();
 }
 

@@ -14,7 +14,7 @@ static int ends[2];
 static void begin(void)
 {
     CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
-    cairn_run_filter_begin(&filter, ends[1], NULL);
+    cairn_run_filter_begin(&filter, ends[1], NULL, false);
 }
 
 /* What came through goes to `seen`. */
