@@ -56,6 +56,7 @@ typedef enum pw_count {
     PW_PARTITIONS,
     PW_DISKS_LOST,
     PW_DISK_FAULTS,
+    PW_ENDS_LOST,
     PW_ADMITTED,
     PW_ELECTED,
     PW_SLOTS,

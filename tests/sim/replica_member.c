@@ -77,7 +77,7 @@ static cairn_status remove_file(void *context, const char *name, cairn_error *er
     return fake_remove(((rm_disk *)context)->fake, name, error);
 }
 
-/* A bit of what is durable and not of the last group, which nobody could tell from a torn one. */
+/* A bit of what is durable, and not of the last group: of that see lose_end. */
 static bool damage_log(pw_world *w, rm_disk *d)
 {
     for (int attempt = 0; attempt < 30; attempt++) {
@@ -96,6 +96,122 @@ static bool damage_log(pw_world *w, rm_disk *d)
         return fake_disk_flip(d->fake, file->name, byte, (unsigned)pw_below(w, 8));
     }
     return false;
+}
+
+/* What the mark says after the last crash; false: it was torn, or is not there. */
+static bool read_mark(const fake_disk *disk, log_mark *mark)
+{
+    const fake_file *file = fake_disk_file(disk, LOG_MARK_NAME);
+
+    *mark = (log_mark){.number = 0};
+    for (uint64_t at = 0; file != NULL && at < file->bytes; at += LOG_SECTOR) {
+        log_mark one;
+
+        if (log_mark_get(file->seen + at, &one) && one.number > mark->number) {
+            *mark = one;
+        }
+    }
+    return mark->number > 0;
+}
+
+/* Zero all groups from this number on, or flip a bit of the first of them. */
+static bool zero_groups(pw_world *w, const fake_disk *disk, const log_mark *from, bool flip)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < disk->count; i++) {
+        const fake_file *file = &disk->files[i];
+        uint64_t segment;
+
+        for (uint64_t at = 0; log_name_parse(file->name, &segment) && at + LOG_HEADER_BYTES <= file->bytes;
+             at += LOG_SECTOR) {
+            log_group group;
+
+            if (!log_group_get(file->seen + at, segment, file->bytes, at, &group) || group.storage != from->storage ||
+                group.number < from->number || (flip && group.number > from->number)) {
+                continue;
+            }
+            any = true;
+            if (flip) {
+                uint64_t bit = pw_below(w, (LOG_HEADER_BYTES + (uint64_t)group.bytes) * 8);
+
+                file->seen[at + bit / 8] ^= (uint8_t)(1u << bit % 8);
+            } else {
+                memset(file->seen + at, 0, (size_t)log_group_room(group.bytes));
+            }
+            memcpy(file->durable, file->seen, (size_t)file->bytes); /* it is down: nothing waits for a sync */
+        }
+    }
+    return any;
+}
+
+/* The last segment that is written to. */
+static bool remove_last(fake_disk *disk, const log_mark *mark)
+{
+    fake_file *last = NULL;
+    uint64_t newest = 0;
+
+    for (size_t i = 0; i < disk->count; i++) {
+        fake_file *file = &disk->files[i];
+        uint64_t segment;
+        log_group group;
+
+        if (log_name_parse(file->name, &segment) && file->bytes >= LOG_HEADER_BYTES &&
+            log_group_get(file->seen, segment, file->bytes, 0, &group) && group.storage == mark->storage &&
+            group.number > newest) {
+            newest = group.number;
+            last = file;
+        }
+    }
+    if (last == NULL || newest > mark->number) {
+        return false;
+    }
+    fake_file_free(disk, last);
+    return true;
+}
+
+/* The segments are those of another acceptor; the mark is not. */
+static bool take_from_another(const pw_world *w, const pw_member *m, fake_disk *disk)
+{
+    const pw_member *from = &w->members[w->paxos.acceptors[m->id % w->paxos.acceptor_count]];
+    uint64_t segment;
+
+    if (from == m) {
+        return false;
+    }
+    for (size_t i = disk->count; i > 0; i--) {
+        if (log_name_parse(disk->files[i - 1].name, &segment)) {
+            fake_file_free(disk, &disk->files[i - 1]);
+        }
+    }
+    const fake_disk *other = ((const rm_body *)from->body)->disk.fake;
+    for (size_t i = 0; i < other->count; i++) {
+        if (log_name_parse(other->files[i].name, &segment)) {
+            fake_disk_put(disk, other->files[i].name, other->files[i].seen, other->files[i].bytes);
+        }
+    }
+    return true;
+}
+
+/* What was synced is lost at the end of the log: as much as the mark tells of, if it survived the last crash. */
+static bool lose_end(pw_world *w, const pw_member *m, fake_disk *disk)
+{
+    log_mark mark;
+
+    if (!read_mark(disk, &mark)) {
+        return false;
+    }
+    switch (pw_below(w, 4)) {
+    case 0:
+        return remove_last(disk, &mark);
+    case 1:
+        return take_from_another(w, m, disk);
+    case 2:
+        return zero_groups(w, disk, &mark, true);
+    default:
+        mark.number -= pw_below(w, mark.number < 6 ? mark.number : 6);
+        return zero_groups(w, disk, &mark, false);
+    }
 }
 
 static void free_images(rm_body *b)
@@ -125,6 +241,11 @@ static bool fault(pw_world *w, pw_member *m, pw_disk_fault kind)
         }
         if (b->images[0].image.slot > 0 && pw_one_in(w, 4)) {
             b->images[0].damaged = true;
+            return true;
+        }
+        if (pw_one_in(w, 2) && lose_end(w, m, b->disk.fake)) {
+            pw_say(w, m, "its log's end is lost");
+            w->result->counts[PW_ENDS_LOST]++;
             return true;
         }
         return damage_log(w, &b->disk);
