@@ -20,84 +20,6 @@ void cairn_image_free(cairn_image *image)
 
 /* --- the disk ----------------------------------------------------------------------------------------------------- */
 
-static cairn_status list(void *context, void (*each)(void *argument, const char *name, uint64_t bytes), void *argument,
-                         cairn_error *error)
-{
-    return fake_list(((rm_disk *)context)->fake, each, argument, error);
-}
-
-static cairn_status create(void *context, const char *name, uint64_t bytes, cairn_error *error)
-{
-    return fake_create(((rm_disk *)context)->fake, name, bytes, error);
-}
-
-static cairn_status read_some(void *context, const char *name, uint64_t offset, void *data, size_t bytes,
-                              cairn_error *error)
-{
-    return fake_read(((rm_disk *)context)->fake, name, offset, data, bytes, error);
-}
-
-static cairn_status write_some(void *context, const char *name, uint64_t offset, const void *data, size_t bytes,
-                               cairn_error *error)
-{
-    rm_disk *d = context;
-
-    snprintf(d->name, sizeof d->name, "%s", name);
-    d->from = offset;
-    d->to = offset + bytes;
-    return fake_write(d->fake, name, offset, data, bytes, error);
-}
-
-static cairn_status sync_file(void *context, const char *name, cairn_error *error)
-{
-    rm_disk *d = context;
-    cairn_status status = fake_sync(d->fake, name, error);
-
-    if (status == CAIRN_OK) {
-        memcpy(d->synced, d->name, sizeof d->synced);
-        d->synced_from = d->from;
-        d->synced_to = d->to;
-    }
-    return status;
-}
-
-static cairn_status rename_file(void *context, const char *from, const char *to, cairn_error *error)
-{
-    rm_disk *d = context;
-    cairn_status status = fake_rename(d->fake, from, to, error);
-
-    if (status == CAIRN_OK && strcmp(d->synced, from) == 0) {
-        snprintf(d->synced, sizeof d->synced, "%s", to);
-    }
-    return status;
-}
-
-static cairn_status remove_file(void *context, const char *name, cairn_error *error)
-{
-    return fake_remove(((rm_disk *)context)->fake, name, error);
-}
-
-/* A bit of what is durable, and not of the last group: of that see lose_end. */
-static bool damage_log(pw_world *w, rm_disk *d)
-{
-    for (int attempt = 0; attempt < 30; attempt++) {
-        const fake_file *file = d->fake->count == 0 ? NULL : &d->fake->files[pw_below(w, d->fake->count)];
-        uint64_t byte;
-
-        if (file == NULL || file->bytes == 0 || strncmp(file->name, "log-", 4) != 0 ||
-            strstr(file->name, ".damaged") != NULL) {
-            continue;
-        }
-        byte = pw_below(w, file->bytes);
-        if (file->dirty[byte / FAKE_SECTOR] != 0 || file->durable[byte] == 0 ||
-            (strcmp(file->name, d->synced) == 0 && byte >= d->synced_from && byte < d->synced_to)) {
-            continue;
-        }
-        return fake_disk_flip(d->fake, file->name, byte, (unsigned)pw_below(w, 8));
-    }
-    return false;
-}
-
 /* What the mark says after the last crash; false: it was torn, or is not there. */
 static bool read_mark(const fake_disk *disk, log_mark *mark)
 {
@@ -112,6 +34,58 @@ static bool read_mark(const fake_disk *disk, log_mark *mark)
         }
     }
     return mark->number > 0;
+}
+
+/* The last whole group, if no mark tells of it: nobody can tell its damage from a torn end. file NULL: there is none. */
+static const fake_file *last_untold(const fake_disk *disk, uint64_t *from, uint64_t *to)
+{
+    const fake_file *last = NULL;
+    uint64_t number = 0;
+    log_mark mark;
+
+    for (size_t i = 0; i < disk->count; i++) {
+        const fake_file *file = &disk->files[i];
+        uint64_t segment;
+
+        for (uint64_t at = 0; log_name_parse(file->name, &segment) && at + LOG_HEADER_BYTES <= file->bytes;
+             at += LOG_SECTOR) {
+            log_group group;
+
+            if (log_group_get(file->seen + at, segment, file->bytes, at, &group) && group.number > number &&
+                log_group_whole(file->seen + at, &group)) {
+                number = group.number;
+                last = file;
+                *from = at;
+                *to = at + log_group_room(group.bytes);
+            }
+        }
+    }
+    return read_mark(disk, &mark) && mark.number >= number ? NULL : last;
+}
+
+/* A bit of what is durable. */
+static bool damage_log(pw_world *w, fake_disk *disk)
+{
+    uint64_t from = 0;
+    uint64_t to = 0;
+    const fake_file *spared = last_untold(disk, &from, &to);
+
+    for (int attempt = 0; attempt < 30; attempt++) {
+        const fake_file *file = disk->count == 0 ? NULL : &disk->files[pw_below(w, disk->count)];
+        uint64_t segment;
+        uint64_t byte;
+
+        if (file == NULL || file->bytes == 0 || !log_name_parse(file->name, &segment)) {
+            continue;
+        }
+        byte = pw_below(w, file->bytes);
+        if (file->dirty[byte / FAKE_SECTOR] != 0 || file->durable[byte] == 0 ||
+            (file == spared && byte >= from && byte < to)) {
+            continue;
+        }
+        return fake_disk_flip(disk, file->name, byte, (unsigned)pw_below(w, 8));
+    }
+    return false;
 }
 
 /* Zero all groups from this number on, or flip a bit of the first of them. */
@@ -193,7 +167,8 @@ static bool take_from_another(const pw_world *w, const pw_member *m, fake_disk *
     return true;
 }
 
-/* What was synced is lost at the end of the log: as much as the mark tells of, if it survived the last crash. */
+/* What was synced is lost at the end of the log: as much as the mark tells of, if it survived the last crash. Or with the
+ * mark, which is noticed in a log that had one. */
 static bool lose_end(pw_world *w, const pw_member *m, fake_disk *disk)
 {
     log_mark mark;
@@ -201,13 +176,16 @@ static bool lose_end(pw_world *w, const pw_member *m, fake_disk *disk)
     if (!read_mark(disk, &mark)) {
         return false;
     }
-    switch (pw_below(w, 4)) {
+    switch (pw_below(w, 5)) {
     case 0:
         return remove_last(disk, &mark);
     case 1:
         return take_from_another(w, m, disk);
     case 2:
         return zero_groups(w, disk, &mark, true);
+    case 3:
+        fake_file_free(disk, fake_disk_file(disk, LOG_MARK_NAME));
+        return zero_groups(w, disk, &mark, false);
     default:
         mark.number -= pw_below(w, mark.number < 6 ? mark.number : 6);
         return zero_groups(w, disk, &mark, false);
@@ -232,7 +210,6 @@ static bool fault(pw_world *w, pw_member *m, pw_disk_fault kind)
         }
         fake_disk_wipe(b->disk.fake);
         b->disk.fake->capacity = 0;
-        b->disk.synced[0] = '\0';
         free_images(b);
         return true;
     case PW_DISK_DAMAGE:
@@ -248,7 +225,7 @@ static bool fault(pw_world *w, pw_member *m, pw_disk_fault kind)
             w->result->counts[PW_ENDS_LOST]++;
             return true;
         }
-        return damage_log(w, &b->disk);
+        return damage_log(w, b->disk.fake);
     case PW_DISK_UNREADABLE:
         fake_disk_fail(b->disk.fake, FAKE_READ, NULL, 0, 300, CAIRN_E_IO);
         b->disk.unreadable = true;
@@ -459,6 +436,9 @@ static bool start(pw_world *w, pw_member *m)
     }
     b->revision = cairn_state_revision(cairn_replica_state(b->replica));
     note_storage(w, m);
+    if (m->formed && !m->lost && m->acceptor && !has_vote(b)) {
+        pw_fail(w, "generation", "%" PRIu32 " takes what a crash left of its log for damaged", m->id);
+    }
     if (m->formed && has_vote(b)) {
         pw_has_vote(w, m);
     }
@@ -643,7 +623,7 @@ static void begin(pw_world *w)
         b->w = w;
         b->m = &w->members[i];
         b->disk.fake = fake_disk_new(chance_draw(&w->random));
-        b->face = (cairn_disk){&b->disk, list, create, read_some, write_some, sync_file, rename_file, remove_file};
+        b->face = fake_disk_face(b->disk.fake);
     }
     rm_begin_clients(w);
     rm_of(w)->segment_bytes = (log_least_segment(w->paxos.value_max) / LOG_SECTOR + pw_below(w, 12)) * LOG_SECTOR;
