@@ -287,7 +287,8 @@ static cairn_status check_mark(opening *o, cairn_log_found *found)
 
     if (!o->mark_fits && o->marked) {
         return damaged(o, found, o->end_segment,
-                       LOG_MARK_NAME " is missing or cut off, and without it nobody knows where this ended; the last group here:",
+                       LOG_MARK_NAME
+                       " is missing or cut off, and without it nobody knows where this ended; the last group here:",
                        o->last.number);
     }
     if (!o->mark_fits) {

@@ -166,10 +166,9 @@ killed_only() {
     stop_service "nothing is lost"
     expect_no_text "$err" 'set aside' "nothing is lost"
 
-    echo "- a log of before there were marks"
+    echo "- of one log only the mark is gone"
     rm -rf "$dir"
     cp -a "$base" "$dir"
-    # (Its groups say that there was one: the unit tests make one that does not.)
     rm "$(log_of 2)/log.mark"
     begin "$cairn" run -n 3 --dir "$dir" -- "$jobs/coord"
     until_true 60 grep -q serving "$out" || fail "no service"
