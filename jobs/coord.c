@@ -27,7 +27,8 @@ static const char help_text[] =
     "\n"
     "With cairn run --survive it goes on when some of the processes die; without, all are started again.\n"
     "It ends when `cairn run` is told to stop (SIGTERM, SIGINT), or when the key " STOP_KEY " is written:\n"
-    "cairn kv put " STOP_KEY " now. Exit status: 0; 3 wrong arguments; see README.\n";
+    "cairn kv put " STOP_KEY " now. Exit status: 0; 3 wrong arguments; 73 the disks of too many acceptors are full or\n"
+    "have failed, and the service has ended; see README.\n";
 
 typedef struct serving {
     cairn_process *process;
@@ -152,6 +153,15 @@ static bool is_passing(cairn_status status)
            status == CAIRN_E_PEER || status == CAIRN_E_IO;
 }
 
+/* Without a service there is nothing left to do here, and nobody should think that there is. */
+static void say_over(void)
+{
+    fprintf(stderr,
+            "coord: the service has ended: the disks of too many acceptors are full or have failed; what was answered "
+            "is in %s: make room, and run the same command\n",
+            getenv("CAIRN_DIR"));
+}
+
 /* One round of serving; nothing is sent to the others, so every process is at a safe point between two. */
 static cairn_next on_idle(cairn_process *process, void *context, cairn_status *status)
 {
@@ -170,6 +180,9 @@ static cairn_next on_idle(cairn_process *process, void *context, cairn_status *s
         }
     }
     if (*status != CAIRN_OK && !is_passing(*status)) {
+        if (*status == CAIRN_E_FULL) {
+            say_over();
+        }
         return CAIRN_FAIL;
     }
     if (*status != CAIRN_OK) {

@@ -137,7 +137,8 @@ typedef struct cairn_change {
     cairn_kv kv; /* deleted: key and modified only */
 } cairn_change;
 cairn_status cairn_coord_watch(cairn_coord *coord, const char *prefix, bool exact, uint64_t from, cairn_watch **out);
-/* The next change; CAIRN_E_TIMEOUT: none within `seconds` (0: do not wait). change's pointers are valid until the next
+/* The next change; CAIRN_E_TIMEOUT: none within `seconds` (0: do not wait); CAIRN_E_FULL: there will be none any more,
+ * since the service has ended (the disks of too many acceptors have failed). change's pointers are valid until the next
  * call of the handle. */
 cairn_status cairn_watch_next(cairn_watch *watch, double seconds, cairn_change *change);
 void cairn_watch_close(cairn_watch *watch);

@@ -138,6 +138,7 @@ cairn_status cairn_replica_open(cairn_replica **out, const cairn_replica_options
     }
     r->options = *options;
     r->options.log.value_max = options->paxos.value_max;
+    r->options.log.owner = options->paxos.self;
     r->options.image_after = options->image_after == 0 ? (uint64_t)64 << 20 : options->image_after;
     r->options.requests_max = options->requests_max == 0 ? 8192 : options->requests_max;
     r->host = *host;

@@ -24,7 +24,10 @@
  *     both may mix; a mixture that is valid must be one of the two byte for byte, neither of which was reported
  *     written, and both of which follow n - 1: the acceptor did append it, and never answered on the strength of it.
  * Why damage is told from a torn tail: n + 2 is written only after n + 1 was synced. The header alone of a group
- * n + 2 or later proves that n + 1 was durable, so if the readable groups end at n, something was damaged. */
+ * n + 2 or later proves that n + 1 was durable, so if the readable groups end at n, something was damaged. And the mark
+ * is written only after a group was synced, so if it says n + 1, the same holds although nothing follows. Of the groups
+ * that were reported durable only those can get lost unseen that no mark tells of: after a power loss those of the last
+ * half minute or so (until the kernel has written the mark back), if the disk loses them as well. */
 #include "paxos/log_parts.h"
 
 #include <inttypes.h>

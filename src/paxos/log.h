@@ -5,7 +5,10 @@
  * group, and has a header (magic, storage id, group number, the check of the header before, bytes, records, checksum
  * of header, XXH3 of the body). Group n+1 is written only after group n was synced. So after a crash only the last
  * group can be torn: if group n is not whole and the header of a group > n (of the same storage id) follows anywhere,
- * then n was durable once and has been damaged since. A segment begins with a group that repeats what must not be lost
+ * then n was durable once and has been damaged since. That of the end itself is told by a mark beside the segments,
+ * which is written, without a sync, after each group became durable: a log that ends before its mark is damaged, a torn
+ * group after it was never durable for anybody. After a power loss the mark may be old; what was written after it is
+ * told from a torn end no more. A segment begins with a group that repeats what must not be lost
  * with older segments: the highest ballot promised or voted at, the own generation and, when they are few enough to be
  * moved, the votes of slots above the trim (log.c). Segments that are no longer needed are renamed and written over
  * (group numbers only rise, so old bytes in them are never taken for new ones). */
@@ -21,7 +24,7 @@ typedef enum cairn_log_found {
     CAIRN_LOG_NONE,   /* there is no log: nothing was created yet             */
     CAIRN_LOG_WHOLE,  /* all groups read back                                 */
     CAIRN_LOG_TORN,   /* the last group was not whole: cut off                */
-    CAIRN_LOG_DAMAGED /* not whole before the end: see `error`; nothing to vote with */
+    CAIRN_LOG_DAMAGED /* not whole, or not its own, up to its mark: see `error`; nothing to vote with */
 } cairn_log_found;
 
 typedef struct cairn_log_options {
@@ -29,6 +32,7 @@ typedef struct cairn_log_options {
      * are there keep their size. */
     uint64_t segment_bytes;
     uint32_t value_max; /* as in mp_options */
+    uint32_t owner;     /* the acceptor: a log whose mark is of another one is not its own */
 } cairn_log_options;
 
 /* Called for each record of the log in the order of appending (records repeated at the head of a segment included; a
@@ -43,7 +47,8 @@ typedef cairn_status (*cairn_log_replay)(void *context, const mp_record *record)
 cairn_status cairn_log_open(cairn_log **out, const cairn_disk *disk, const cairn_log_options *options,
                             cairn_log_replay replay, void *context, cairn_log_found *found, uint64_t *storage,
                             cairn_error *error);
-/* Rename every file of a damaged log to NAME.damaged (replacing older ones of that name): kept for people. */
+/* Rename every file of a damaged log to NAME.damaged (replacing older ones of that name): kept for people. Interrupted
+ * after any file it leaves a log that is damaged, or none. */
 cairn_status cairn_log_set_aside(const cairn_disk *disk, cairn_error *error);
 /* A new, empty log; durable when this returns. storage: random, not 0. CAIRN_E_STATE: there are files of one. */
 cairn_status cairn_log_create(cairn_log **out, const cairn_disk *disk, const cairn_log_options *options,

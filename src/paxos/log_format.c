@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 static const uint8_t magic[8] = {'C', 'A', 'I', 'R', 'N', 'L', 'G', '1'};
+static const uint8_t mark_magic[8] = {'C', 'A', 'I', 'R', 'N', 'M', 'K', '1'};
 
 void log_name(char name[LOG_NAME_BYTES], uint64_t segment)
 {
@@ -41,7 +42,7 @@ void log_group_put(uint8_t *at, log_group *group)
     cairn_pack_u32(&pack, group->offset);
     cairn_pack_u32(&pack, group->bytes);
     cairn_pack_u32(&pack, group->records);
-    cairn_pack_u32(&pack, 0);
+    cairn_pack_u32(&pack, group->flags);
     cairn_pack_u64(&pack, group->body_check);
     group->check = XXH3_64bits(at, pack.bytes);
     cairn_pack_u64(&pack, group->check);
@@ -63,7 +64,7 @@ bool log_group_get(const uint8_t *data, uint64_t segment, uint64_t segment_bytes
     group->offset = cairn_unpack_u32(&unpack);
     group->bytes = cairn_unpack_u32(&unpack);
     group->records = cairn_unpack_u32(&unpack);
-    (void)cairn_unpack_u32(&unpack);
+    group->flags = cairn_unpack_u32(&unpack);
     group->body_check = cairn_unpack_u64(&unpack);
     group->check = cairn_unpack_u64(&unpack);
     return group->check == XXH3_64bits(data, LOG_HEADER_BYTES - sizeof group->check) && group->segment == segment &&
@@ -87,6 +88,28 @@ bool log_group_whole(const uint8_t *data, const log_group *group)
         }
     }
     return at == group->bytes;
+}
+
+void log_mark_put(uint8_t at[LOG_MARK_BYTES], const log_mark *mark)
+{
+    cairn_pack pack = {.data = at, .room = LOG_MARK_BYTES};
+
+    cairn_pack_bytes(&pack, mark_magic, sizeof mark_magic);
+    cairn_pack_u64(&pack, mark->storage);
+    cairn_pack_u64(&pack, mark->number);
+    cairn_pack_u64(&pack, mark->owner);
+    cairn_pack_u64(&pack, XXH3_64bits(at, pack.bytes));
+}
+
+bool log_mark_get(const uint8_t *data, log_mark *mark)
+{
+    cairn_unpack unpack = {.data = data, .bytes = LOG_MARK_BYTES, .at = sizeof mark_magic};
+
+    mark->storage = cairn_unpack_u64(&unpack);
+    mark->number = cairn_unpack_u64(&unpack);
+    mark->owner = cairn_unpack_u64(&unpack);
+    return memcmp(data, mark_magic, sizeof mark_magic) == 0 &&
+           cairn_unpack_u64(&unpack) == XXH3_64bits(data, LOG_MARK_BYTES - sizeof(uint64_t));
 }
 
 static uint64_t record_check(const uint8_t *data, const void *value, uint32_t bytes)

@@ -3,9 +3,10 @@
  * Opening: the segment with the highest group number at its head whose first group is whole tells by its last whole
  * group which segment is the oldest one needed. From that one on every file is read: the chain of groups is followed,
  * and behind its end every 512-byte border is searched for headers of later groups (see log.c for what they prove).
- * Only when all is well the records are replayed, in a second reading. Nothing is written to; a torn group is
- * overwritten by the next. What was read may still be in the kernel's memory only, if a process and not the machine
- * has died: the last segment is synced before anybody builds on it. */
+ * The mark says how far the chain reached at least. Only when all is well the records are replayed, in a second
+ * reading. Nothing is written to but the mark; a torn group is overwritten by the next. What was read may still be in
+ * the kernel's memory only, if a process and not the machine has died: the last segment is synced before anybody
+ * builds on it, and before the mark says so. */
 #include "paxos/log_parts.h"
 
 #include <inttypes.h>
@@ -34,6 +35,9 @@ typedef struct opening {
     size_t first_file, end_file;
     uint64_t later; /* the highest group number found behind the end of the chain */
     bool torn;
+    bool has_mark;  /* there is a file of that name ... */
+    bool mark_fits; /* ... and of its size */
+    bool marked;    /* a group of the chain says that there must be */
 } opening;
 
 static void take_file(void *argument, const char *name, uint64_t bytes)
@@ -41,6 +45,10 @@ static void take_file(void *argument, const char *name, uint64_t bytes)
     opening *o = argument;
     uint64_t number;
 
+    if (strcmp(name, LOG_MARK_NAME) == 0) {
+        o->has_mark = true;
+        o->mark_fits = bytes == LOG_MARK_FILE;
+    }
     if (!log_name_parse(name, &number)) {
         return;
     }
@@ -142,6 +150,7 @@ static bool follow(opening *o, const file *f, uint64_t *end)
             break;
         }
         o->last = group;
+        o->marked = o->marked || (group.flags & LOG_MARKED) != 0;
         *end += log_group_room(group.bytes);
     }
     return *end > 0;
@@ -247,6 +256,66 @@ static cairn_status follow_chain(opening *o, cairn_log_found *found)
     return CAIRN_OK;
 }
 
+/* Does the chain reach as far as the mark says that it did, and is it the one that the mark is of? */
+static cairn_status compare_mark(opening *o, cairn_log_found *found, const log_mark *mark)
+{
+    char what[160];
+
+    if (mark->owner != o->options->owner) {
+        return damaged(o, found, o->end_segment, LOG_MARK_NAME " beside it is the one of acceptor", mark->owner);
+    }
+    if (mark->storage != o->storage) {
+        return damaged(
+            o, found, o->end_segment,
+            "not the log that was here: " LOG_MARK_NAME " is of another storage; the last group here:", o->last.number);
+    }
+    if (mark->number > o->last.number) {
+        (void)snprintf(what, sizeof what,
+                       "its end is lost: no whole group after %" PRIu64 " (byte %" PRIu64 "), but " LOG_MARK_NAME
+                       " tells of",
+                       o->last.number, o->end_at);
+        return damaged(o, found, o->end_segment, what, mark->number);
+    }
+    return CAIRN_OK;
+}
+
+static cairn_status check_mark(opening *o, cairn_log_found *found)
+{
+    uint8_t data[LOG_MARK_FILE];
+    log_mark newest = {.number = 0};
+    cairn_status status;
+
+    if (!o->mark_fits && o->marked) {
+        return damaged(o, found, o->end_segment,
+                       LOG_MARK_NAME
+                       " is missing or cut off, and without it nobody knows where this ended; the last group here:",
+                       o->last.number);
+    }
+    if (!o->mark_fits) {
+        return CAIRN_OK;
+    }
+    status = o->disk->read(o->disk->context, LOG_MARK_NAME, 0, data, sizeof data, o->error);
+    for (uint64_t at = 0; at < sizeof data && status == CAIRN_OK; at += LOG_SECTOR) {
+        log_mark mark;
+
+        if (log_mark_get(data + at, &mark) && mark.number > newest.number) {
+            newest = mark;
+        }
+    }
+    return status == CAIRN_OK && newest.number > 0 ? compare_mark(o, found, &newest) : status;
+}
+
+/* From now on the log has a mark, also one that comes from before there were any. */
+static cairn_status begin_mark(const opening *o, const cairn_log *log)
+{
+    cairn_status status = CAIRN_OK;
+
+    if (!o->mark_fits) {
+        status = o->disk->create(o->disk->context, LOG_MARK_NAME, LOG_MARK_FILE, o->error);
+    }
+    return status == CAIRN_OK ? log_mark_write(o->disk, &log->writer, o->error) : status;
+}
+
 static cairn_status replay_record(opening *o, cairn_log *log, const char *name, const mp_record *record,
                                   uint64_t offset, cairn_log_replay replay, void *context)
 {
@@ -314,6 +383,7 @@ static cairn_status replay_all(opening *o, cairn_log *log, cairn_log_replay repl
     log_writer *w = &log->writer;
 
     *w = (log_writer){.storage = o->storage,
+                      .owner = o->options->owner,
                       .number = o->last.number + 1,
                       .previous = o->last.check,
                       .segment = o->end_segment,
@@ -384,7 +454,11 @@ cairn_status cairn_log_open(cairn_log **out, const cairn_disk *disk, const cairn
         status = follow_chain(&o, found);
     }
     if (status == CAIRN_OK && (*found == CAIRN_LOG_WHOLE || *found == CAIRN_LOG_TORN)) {
+        status = check_mark(&o, found);
+    }
+    if (status == CAIRN_OK && (*found == CAIRN_LOG_WHOLE || *found == CAIRN_LOG_TORN)) {
         status = replay_all(&o, log, replay, context);
+        status = status == CAIRN_OK ? begin_mark(&o, log) : status;
         status = status == CAIRN_OK ? sort_out(&o, log) : status;
         if (status == CAIRN_OK) {
             *storage = o.storage;
@@ -401,7 +475,16 @@ cairn_status cairn_log_open(cairn_log **out, const cairn_disk *disk, const cairn
 
 /* ---- creating, setting aside */
 
-/* One file at a time, the lowest first: if this is interrupted, what is left still lacks its beginning. */
+static cairn_status aside(const cairn_disk *disk, const char *name, cairn_error *error)
+{
+    char to[LOG_NAME_BYTES + 16];
+
+    (void)snprintf(to, sizeof to, "%s.damaged", name);
+    return disk->rename(disk->context, name, to, error);
+}
+
+/* One file at a time, the lowest first: if this is interrupted, what is left still lacks its beginning. The mark goes
+ * last: a log that lost only its end is told from a whole one by nothing else. */
 cairn_status cairn_log_set_aside(const cairn_disk *disk, cairn_error *error)
 {
     opening o = {.disk = disk, .error = error};
@@ -409,17 +492,19 @@ cairn_status cairn_log_set_aside(const cairn_disk *disk, cairn_error *error)
 
     for (size_t i = 0; i < o.count && status == CAIRN_OK; i++) {
         char name[LOG_NAME_BYTES];
-        char aside[LOG_NAME_BYTES + 16];
 
         log_name(name, o.files[i].number);
-        (void)snprintf(aside, sizeof aside, "%s.damaged", name);
-        status = disk->rename(disk->context, name, aside, error);
+        status = aside(disk, name, error);
+    }
+    if (status == CAIRN_OK && o.has_mark) {
+        status = aside(disk, LOG_MARK_NAME, error);
     }
     free(o.files);
     return status;
 }
 
-/* The first group is written under another name, so that there is a log or there is none. */
+/* The first group is written under another name, so that there is a log or there is none. Before it has its name there
+ * is a mark of it; what an earlier log left of one is gone by then. */
 static cairn_status begin(cairn_log *log, uint64_t storage, cairn_error *error)
 {
     uint8_t data[LOG_HEADER_BYTES + LOG_SECTOR] = {0};
@@ -427,11 +512,18 @@ static cairn_status begin(cairn_log *log, uint64_t storage, cairn_error *error)
     char name[LOG_NAME_BYTES];
     cairn_status status;
 
-    log->writer = (log_writer){
-        .storage = storage, .number = 1, .segment = 1, .segment_bytes = log->options.segment_bytes, .oldest = 1};
+    log->writer = (log_writer){.storage = storage,
+                               .owner = log->options.owner,
+                               .number = 1,
+                               .segment = 1,
+                               .segment_bytes = log->options.segment_bytes,
+                               .oldest = 1};
     log->segments[log->segment_count++] = (log_segment){.number = 1, .bytes = log->options.segment_bytes};
     log_name(name, 1);
-    status = disk->create(disk->context, LOG_NEW_NAME, log->options.segment_bytes, error);
+    status = disk->create(disk->context, LOG_MARK_NAME, LOG_MARK_FILE, error);
+    if (status == CAIRN_OK) {
+        status = disk->create(disk->context, LOG_NEW_NAME, log->options.segment_bytes, error);
+    }
     if (status == CAIRN_OK) {
         status = log_group_write(disk, &log->writer, LOG_NEW_NAME, data, 0, 0, error);
     }

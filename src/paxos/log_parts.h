@@ -3,11 +3,22 @@
  * A group on disk (numbers little-endian), on a 512-byte border:
  *   0  magic "CAIRNLG1"      8  storage id      16  number           24  previous: header check of group number - 1
  *   32 segment (file)        40 oldest          48  file's bytes     56  offset u32, body's bytes u32
- *   64 records u32, 0 u32    72 XXH3 of body    80  header check: XXH3 of the 80 bytes before      88  body
- * `oldest`: the lowest segment that is needed once this group is durable. A record in the body:
+ *   64 records u32, flags u32 72 XXH3 of body   80  header check: XXH3 of the 80 bytes before      88  body
+ * `oldest`: the lowest segment that is needed once this group is durable. LOG_MARKED in flags: there is a mark beside
+ * the log since before this group was written (0 in logs of before there were marks). A record in the body:
  *   0  check: XXH3 of the value, seeded with the XXH3 of the 44 bytes that follow the check
  *   8  kind u8, type u8, 0 u16, generation u32      16 number      24 ballot      32 slot      40 chosen
- *   48 value's bytes u32                            52 value */
+ *   48 value's bytes u32                            52 value
+ *
+ * The mark, the file LOG_MARK_NAME of two sectors, says how far the log reached: group n is told by sector n % 2, so
+ * that a torn write spares what was said before:
+ *   0  magic "CAIRNMK1"      8  storage id      16  number of a group that is durable      24  owner (an acceptor)
+ *   32 XXH3 of the 32 bytes before
+ * It is made, zeroed and durable, before a log is; then it is written after each group became durable, and not synced:
+ * when a process is killed the kernel keeps it, and after a power loss it is old, or torn, but never ahead of the log.
+ * So a log that ends before its mark has lost its end; one of another storage, or whose mark is of another acceptor, is
+ * not the one that was here. A sector that is not whole says nothing; a file that is missing although groups say LOG_MARKED was taken away. When a
+ * log is set aside its mark goes last: what an interruption leaves is still damaged, or no log at all. */
 #ifndef CAIRN_PAXOS_LOG_PARTS_H
 #define CAIRN_PAXOS_LOG_PARTS_H
 
@@ -22,12 +33,20 @@
 #define LOG_SPARES_MOST   16
 #define LOG_NAME_BYTES    24
 #define LOG_NEW_NAME      "log.new" /* a log that is being created */
+#define LOG_MARK_NAME     "log.mark"
+#define LOG_MARK_BYTES    40u
+#define LOG_MARK_FILE     (UINT64_C(2) * LOG_SECTOR)
+#define LOG_MARKED        1u /* in flags of a group */
 
 typedef struct log_group {
     uint64_t storage, number, previous, segment, oldest, segment_bytes;
-    uint32_t offset, bytes, records;
+    uint32_t offset, bytes, records, flags;
     uint64_t body_check, check;
 } log_group;
+
+typedef struct log_mark {
+    uint64_t storage, number, owner;
+} log_mark;
 
 /* What a group takes in the file. */
 static inline uint64_t log_group_room(uint64_t body_bytes)
@@ -50,6 +69,9 @@ void log_group_put(uint8_t *at, log_group *group);
 bool log_group_get(const uint8_t *data, uint64_t segment, uint64_t segment_bytes, uint64_t offset, log_group *group);
 /* Body and records are whole. data: as for log_group_get. */
 bool log_group_whole(const uint8_t *data, const log_group *group);
+
+void log_mark_put(uint8_t at[LOG_MARK_BYTES], const log_mark *mark);
+bool log_mark_get(const uint8_t *data, log_mark *mark); /* false: not whole */
 
 /* LOG_RECORD_BYTES + value.bytes; the value may be in its place already. */
 void log_record_put(uint8_t *at, const mp_record *record);
@@ -111,6 +133,7 @@ void log_head_take(log_head *head, const log_entry *entry);
 
 typedef struct log_writer {
     uint64_t storage, number, previous; /* number: of the next group */
+    uint64_t owner;                     /* for the mark */
     uint64_t segment, segment_bytes;    /* the file that is written to now */
     uint64_t at, fresh_at;              /* in it: where the next group goes; where the first after the head went */
     uint64_t oldest, durable_oldest;    /* as the next group will say; as the last written one says */
@@ -131,7 +154,7 @@ typedef struct log_writer {
  * cairn_log_write, which touches nothing else but `disk` and `options` (constant). All the rest belongs to the caller's
  * thread all the time; between groups everything does. Files: cairn_log_write renames and removes only those in
  * writer.spares, which are in no place of the index; it may write to a file that cairn_log_read reads, but to other
- * bytes of it. */
+ * bytes of it. The mark is written by it only, and read by nobody but cairn_log_open. */
 struct cairn_log {
     cairn_disk disk;
     cairn_log_options options;
@@ -149,7 +172,9 @@ struct cairn_log {
 cairn_status log_options_check(cairn_log_options *out, const cairn_log_options *options, cairn_error *error);
 bool log_segments_reserve(cairn_log *log, size_t count);
 bool log_spare_add(log_writer *writer, uint64_t segment);
-/* Write a group and sync it. data: room for the header, body, then LOG_SECTOR bytes more. */
+/* Say in the mark that the group before writer->number is durable. */
+cairn_status log_mark_write(const cairn_disk *disk, const log_writer *writer, cairn_error *error);
+/* Write a group, sync it, and then mark it. data: room for the header, body, then LOG_SECTOR bytes more. */
 cairn_status log_group_write(const cairn_disk *disk, log_writer *writer, const char *name, uint8_t *data,
                              uint32_t body_bytes, uint32_t records, cairn_error *error);
 

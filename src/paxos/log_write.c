@@ -21,6 +21,16 @@ void log_head_take(log_head *head, const log_entry *entry)
     head->number = entry->number;
 }
 
+/* Not synced: it may be behind the log after a power loss, and must never be ahead. */
+cairn_status log_mark_write(const cairn_disk *disk, const log_writer *writer, cairn_error *error)
+{
+    log_mark mark = {.storage = writer->storage, .number = writer->number - 1, .owner = writer->owner};
+    uint8_t data[LOG_MARK_BYTES];
+
+    log_mark_put(data, &mark);
+    return disk->write(disk->context, LOG_MARK_NAME, mark.number % 2 * LOG_SECTOR, data, sizeof data, error);
+}
+
 cairn_status log_group_write(const cairn_disk *disk, log_writer *writer, const char *name, uint8_t *data,
                              uint32_t body_bytes, uint32_t records, cairn_error *error)
 {
@@ -32,7 +42,8 @@ cairn_status log_group_write(const cairn_disk *disk, log_writer *writer, const c
                        .segment_bytes = writer->segment_bytes,
                        .offset = (uint32_t)writer->at,
                        .bytes = body_bytes,
-                       .records = records};
+                       .records = records,
+                       .flags = LOG_MARKED};
     uint64_t room = log_group_room(body_bytes);
     cairn_status status;
 
@@ -49,6 +60,7 @@ cairn_status log_group_write(const cairn_disk *disk, log_writer *writer, const c
         writer->groups++;
         writer->records += records;
         writer->bytes += room;
+        status = log_mark_write(disk, writer, error);
     }
     return status;
 }

@@ -17,7 +17,7 @@ void cairn_consensus_end(cairn_process *p);
 cairn_status cairn_consensus_join(cairn_process *p, const cairn_group *group, cairn_error *error);
 /* A spare that takes a process's place takes its place in the group too: suspend as soon as it knows (nothing is said
  * in either name any more), resume as that member. An acceptor's log is locked while who wrote it lives:
- * CAIRN_E_STATE after `seconds`. */
+ * CAIRN_E_BUSY after `seconds`. */
 void cairn_consensus_suspend(cairn_process *p);
 cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_error *error);
 /* Another rank speaks for this member from now on. */
@@ -44,6 +44,9 @@ cairn_status cairn_consensus_peek(cairn_process *p, const cairn_question *reques
 /* Process `from` has left the service, its disk having failed. Without a majority of acceptors it has ended: every
  * question is answered with CAIRN_E_FULL. */
 void cairn_consensus_unserved(cairn_process *p, uint32_t from);
+/* The service has ended, as said above: nothing will change any more in this launch. */
+bool cairn_consensus_over(const cairn_process *p);
+#define CAIRN_CONSENSUS_OVER_TEXT "the coordination service has ended: the disks of too many acceptors have failed"
 /* The revision of what this process has applied: when it rises, a watch may have something. */
 uint64_t cairn_consensus_revision(const cairn_process *p);
 /* Seconds since the leader last heard of this process, or since it leads; only asked of the leader. */

@@ -86,7 +86,7 @@ static void refuse(consensus *c, uint64_t tag, cairn_status status, const char *
 static void refuse_now(consensus *c, uint64_t tag)
 {
     if (c->over) {
-        refuse(c, tag, CAIRN_E_FULL, "the coordination service has ended: the disks of too many acceptors have failed");
+        refuse(c, tag, CAIRN_E_FULL, CAIRN_CONSENSUS_OVER_TEXT);
     } else {
         refuse(c, tag, CAIRN_E_IO, "this process has left the coordination service");
     }
@@ -127,6 +127,11 @@ void cairn_consensus_unserved(cairn_process *p, uint32_t from)
         c->over = true;
         refuse_all(c);
     }
+}
+
+bool cairn_consensus_over(const cairn_process *p)
+{
+    return p->consensus != NULL && p->consensus->over;
 }
 
 static void answer_status(cairn_process *p, uint64_t tag)

@@ -449,7 +449,7 @@ cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_erro
     double end = cairn_now() + seconds;
     cairn_status status;
 
-    while ((status = open_replica(p, error)) == CAIRN_E_STATE && cairn_now() < end) {
+    while ((status = open_replica(p, error)) == CAIRN_E_BUSY && cairn_now() < end) {
         cairn_drive(p); /* a later recovery may make all this idle: then it is over, too */
         (void)nanosleep(&pause, NULL);
     }

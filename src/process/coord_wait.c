@@ -194,6 +194,8 @@ cairn_status cairn_watch_next(cairn_watch *w, double seconds, cairn_change *chan
     while (status == CAIRN_OK && (w->told == NULL || w->given == w->told->change_count)) {
         if (cairn_consensus_revision(c->process) >= w->from) {
             status = fetch(w);
+        } else if (cairn_consensus_over(c->process)) {
+            status = coord_fail(c, CAIRN_E_FULL, "%s: " CAIRN_CONSENSUS_OVER_TEXT, w->key);
         } else if (cairn_now() >= pause.deadline) {
             status = CAIRN_E_TIMEOUT;
         } else {

@@ -2,7 +2,8 @@
  *
  * The input is a byte of how, then pieces: which file (high half 15: cut it off there), two bytes of where, how many
  * bytes, and bytes that are put there, in a small log of known content. Checksums stop nearly all changes; so, if `how`
- * says so, every group's checks, and the chain, are made right again after them, and what is behind is reached. */
+ * says so, every group's checks, and the chain, are made right again after them, and what is behind is reached; the
+ * mark's, too, or there is none. */
 #include "base/pack.h"
 #include "paxos/log_parts.h"
 #include "support/fake_disk.h"
@@ -52,11 +53,26 @@ static fake_disk *make(void)
     cairn_log_trim(log, 7);
     must(write_votes(log, 9, 14), "write");
     cairn_log_close(log);
+    must(face.sync(face.context, LOG_MARK_NAME, NULL) == CAIRN_OK, "sync");
     return disk;
 }
 
+static void seal_mark_again(const fake_file *file)
+{
+    for (uint64_t at = 0; at + LOG_MARK_BYTES <= file->bytes; at += LOG_SECTOR) {
+        cairn_unpack unpack = {.data = file->durable + at, .bytes = LOG_MARK_BYTES, .at = 8};
+        log_mark mark;
+
+        mark.storage = cairn_unpack_u64(&unpack);
+        mark.number = cairn_unpack_u64(&unpack);
+        mark.owner = cairn_unpack_u64(&unpack);
+        log_mark_put(file->durable + at, &mark);
+        memcpy(file->seen + at, file->durable + at, LOG_MARK_BYTES);
+    }
+}
+
 /* Make checks right again wherever there is something like a group. */
-static void seal_again(fake_file *file)
+static void seal_again(const fake_file *file, bool unmarked)
 {
     for (uint64_t at = 0; at + LOG_HEADER_BYTES <= file->bytes;) {
         uint8_t *header = file->durable + at;
@@ -76,6 +92,7 @@ static void seal_again(fake_file *file)
         group.offset = cairn_unpack_u32(&unpack);
         group.bytes = cairn_unpack_u32(&unpack);
         group.records = cairn_unpack_u32(&unpack);
+        group.flags = unmarked ? 0 : cairn_unpack_u32(&unpack);
         if (group.bytes > file->bytes - at - LOG_HEADER_BYTES) {
             at += LOG_SECTOR;
             continue;
@@ -187,8 +204,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_disk *disk = fake_disk_copy(pattern);
     cairn_disk face = fake_disk_face(disk);
     change(disk, data + 1, size - 1);
+    if ((data[0] & 4) != 0) {
+        (void)face.remove(face.context, LOG_MARK_NAME, NULL);
+    } else if ((data[0] & 8) != 0 && fake_disk_file(disk, LOG_MARK_NAME) != NULL) {
+        seal_mark_again(fake_disk_file(disk, LOG_MARK_NAME));
+    }
     for (size_t i = 0; i < disk->count && (data[0] & 1) != 0; i++) {
-        seal_again(&disk->files[i]);
+        seal_again(&disk->files[i], (data[0] & 4) != 0);
     }
     if ((data[0] & 3) == 3) {
         chain_again(disk);

@@ -164,6 +164,7 @@ static void print_totals(const arguments *given, const uint64_t *sum, double sec
                                                  "partitions",
                                                  "disks lost",
                                                  "disk faults",
+                                                 "log ends lost",
                                                  "admitted",
                                                  "elected",
                                                  "slots",

@@ -11,7 +11,7 @@
  *   validity    only what was proposed is chosen
  *   promise     no accepted or promised ballot below a promise that was sent; promises tell every vote
  *   durable     no message rests on a record that a crash can take away
- *   generation  an acceptor that lost its disk does not vote before it is admitted
+ *   generation  an acceptor that lost its disk does not vote before it is admitted; one that did not still votes
  *   lease       one process at a time holds the leader's lease
  *   once        a request is applied once, however often it was sent; its answers are equal
  *   linear      clients see one history that agrees with real time; nothing acknowledged is lost
@@ -56,6 +56,7 @@ typedef enum pw_count {
     PW_PARTITIONS,
     PW_DISKS_LOST,
     PW_DISK_FAULTS,
+    PW_ENDS_LOST,
     PW_ADMITTED,
     PW_ELECTED,
     PW_SLOTS,

@@ -20,82 +20,176 @@ void cairn_image_free(cairn_image *image)
 
 /* --- the disk ----------------------------------------------------------------------------------------------------- */
 
-static cairn_status list(void *context, void (*each)(void *argument, const char *name, uint64_t bytes), void *argument,
-                         cairn_error *error)
+/* What the mark says after the last crash; false: it was torn, or is not there. */
+static bool read_mark(const fake_disk *disk, log_mark *mark)
 {
-    return fake_list(((rm_disk *)context)->fake, each, argument, error);
-}
+    const fake_file *file = fake_disk_file(disk, LOG_MARK_NAME);
 
-static cairn_status create(void *context, const char *name, uint64_t bytes, cairn_error *error)
-{
-    return fake_create(((rm_disk *)context)->fake, name, bytes, error);
-}
+    *mark = (log_mark){.number = 0};
+    for (uint64_t at = 0; file != NULL && at < file->bytes; at += LOG_SECTOR) {
+        log_mark one;
 
-static cairn_status read_some(void *context, const char *name, uint64_t offset, void *data, size_t bytes,
-                              cairn_error *error)
-{
-    return fake_read(((rm_disk *)context)->fake, name, offset, data, bytes, error);
-}
-
-static cairn_status write_some(void *context, const char *name, uint64_t offset, const void *data, size_t bytes,
-                               cairn_error *error)
-{
-    rm_disk *d = context;
-
-    snprintf(d->name, sizeof d->name, "%s", name);
-    d->from = offset;
-    d->to = offset + bytes;
-    return fake_write(d->fake, name, offset, data, bytes, error);
-}
-
-static cairn_status sync_file(void *context, const char *name, cairn_error *error)
-{
-    rm_disk *d = context;
-    cairn_status status = fake_sync(d->fake, name, error);
-
-    if (status == CAIRN_OK) {
-        memcpy(d->synced, d->name, sizeof d->synced);
-        d->synced_from = d->from;
-        d->synced_to = d->to;
+        if (log_mark_get(file->seen + at, &one) && one.number > mark->number) {
+            *mark = one;
+        }
     }
-    return status;
+    return mark->number > 0;
 }
 
-static cairn_status rename_file(void *context, const char *from, const char *to, cairn_error *error)
+/* The last whole group, if no mark tells of it: nobody can tell its damage from a torn end. file NULL: there is none. */
+static const fake_file *last_untold(const fake_disk *disk, uint64_t *from, uint64_t *to)
 {
-    rm_disk *d = context;
-    cairn_status status = fake_rename(d->fake, from, to, error);
+    const fake_file *last = NULL;
+    uint64_t number = 0;
+    log_mark mark;
 
-    if (status == CAIRN_OK && strcmp(d->synced, from) == 0) {
-        snprintf(d->synced, sizeof d->synced, "%s", to);
+    for (size_t i = 0; i < disk->count; i++) {
+        const fake_file *file = &disk->files[i];
+        uint64_t segment;
+
+        for (uint64_t at = 0; log_name_parse(file->name, &segment) && at + LOG_HEADER_BYTES <= file->bytes;
+             at += LOG_SECTOR) {
+            log_group group;
+
+            if (log_group_get(file->seen + at, segment, file->bytes, at, &group) && group.number > number &&
+                log_group_whole(file->seen + at, &group)) {
+                number = group.number;
+                last = file;
+                *from = at;
+                *to = at + log_group_room(group.bytes);
+            }
+        }
     }
-    return status;
+    return read_mark(disk, &mark) && mark.number >= number ? NULL : last;
 }
 
-static cairn_status remove_file(void *context, const char *name, cairn_error *error)
+/* A bit of what is durable. */
+static bool damage_log(pw_world *w, fake_disk *disk)
 {
-    return fake_remove(((rm_disk *)context)->fake, name, error);
-}
+    uint64_t from = 0;
+    uint64_t to = 0;
+    const fake_file *spared = last_untold(disk, &from, &to);
 
-/* A bit of what is durable and not of the last group, which nobody could tell from a torn one. */
-static bool damage_log(pw_world *w, rm_disk *d)
-{
     for (int attempt = 0; attempt < 30; attempt++) {
-        const fake_file *file = d->fake->count == 0 ? NULL : &d->fake->files[pw_below(w, d->fake->count)];
+        const fake_file *file = disk->count == 0 ? NULL : &disk->files[pw_below(w, disk->count)];
+        uint64_t segment;
         uint64_t byte;
 
-        if (file == NULL || file->bytes == 0 || strncmp(file->name, "log-", 4) != 0 ||
-            strstr(file->name, ".damaged") != NULL) {
+        if (file == NULL || file->bytes == 0 || !log_name_parse(file->name, &segment)) {
             continue;
         }
         byte = pw_below(w, file->bytes);
         if (file->dirty[byte / FAKE_SECTOR] != 0 || file->durable[byte] == 0 ||
-            (strcmp(file->name, d->synced) == 0 && byte >= d->synced_from && byte < d->synced_to)) {
+            (file == spared && byte >= from && byte < to)) {
             continue;
         }
-        return fake_disk_flip(d->fake, file->name, byte, (unsigned)pw_below(w, 8));
+        return fake_disk_flip(disk, file->name, byte, (unsigned)pw_below(w, 8));
     }
     return false;
+}
+
+/* Zero all groups from this number on, or flip a bit of the first of them. */
+static bool zero_groups(pw_world *w, const fake_disk *disk, const log_mark *from, bool flip)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < disk->count; i++) {
+        const fake_file *file = &disk->files[i];
+        uint64_t segment;
+
+        for (uint64_t at = 0; log_name_parse(file->name, &segment) && at + LOG_HEADER_BYTES <= file->bytes;
+             at += LOG_SECTOR) {
+            log_group group;
+
+            if (!log_group_get(file->seen + at, segment, file->bytes, at, &group) || group.storage != from->storage ||
+                group.number < from->number || (flip && group.number > from->number)) {
+                continue;
+            }
+            any = true;
+            if (flip) {
+                uint64_t bit = pw_below(w, (LOG_HEADER_BYTES + (uint64_t)group.bytes) * 8);
+
+                file->seen[at + bit / 8] ^= (uint8_t)(1u << bit % 8);
+            } else {
+                memset(file->seen + at, 0, (size_t)log_group_room(group.bytes));
+            }
+            memcpy(file->durable, file->seen, (size_t)file->bytes); /* it is down: nothing waits for a sync */
+        }
+    }
+    return any;
+}
+
+/* The last segment that is written to. */
+static bool remove_last(fake_disk *disk, const log_mark *mark)
+{
+    fake_file *last = NULL;
+    uint64_t newest = 0;
+
+    for (size_t i = 0; i < disk->count; i++) {
+        fake_file *file = &disk->files[i];
+        uint64_t segment;
+        log_group group;
+
+        if (log_name_parse(file->name, &segment) && file->bytes >= LOG_HEADER_BYTES &&
+            log_group_get(file->seen, segment, file->bytes, 0, &group) && group.storage == mark->storage &&
+            group.number > newest) {
+            newest = group.number;
+            last = file;
+        }
+    }
+    if (last == NULL || newest > mark->number) {
+        return false;
+    }
+    fake_file_free(disk, last);
+    return true;
+}
+
+/* The segments are those of another acceptor; the mark is not. */
+static bool take_from_another(const pw_world *w, const pw_member *m, fake_disk *disk)
+{
+    const pw_member *from = &w->members[w->paxos.acceptors[m->id % w->paxos.acceptor_count]];
+    uint64_t segment;
+
+    if (from == m) {
+        return false;
+    }
+    for (size_t i = disk->count; i > 0; i--) {
+        if (log_name_parse(disk->files[i - 1].name, &segment)) {
+            fake_file_free(disk, &disk->files[i - 1]);
+        }
+    }
+    const fake_disk *other = ((const rm_body *)from->body)->disk.fake;
+    for (size_t i = 0; i < other->count; i++) {
+        if (log_name_parse(other->files[i].name, &segment)) {
+            fake_disk_put(disk, other->files[i].name, other->files[i].seen, other->files[i].bytes);
+        }
+    }
+    return true;
+}
+
+/* What was synced is lost at the end of the log: as much as the mark tells of, if it survived the last crash. Or with the
+ * mark, which is noticed in a log that had one. */
+static bool lose_end(pw_world *w, const pw_member *m, fake_disk *disk)
+{
+    log_mark mark;
+
+    if (!read_mark(disk, &mark)) {
+        return false;
+    }
+    switch (pw_below(w, 5)) {
+    case 0:
+        return remove_last(disk, &mark);
+    case 1:
+        return take_from_another(w, m, disk);
+    case 2:
+        return zero_groups(w, disk, &mark, true);
+    case 3:
+        fake_file_free(disk, fake_disk_file(disk, LOG_MARK_NAME));
+        return zero_groups(w, disk, &mark, false);
+    default:
+        mark.number -= pw_below(w, mark.number < 6 ? mark.number : 6);
+        return zero_groups(w, disk, &mark, false);
+    }
 }
 
 static void free_images(rm_body *b)
@@ -116,7 +210,6 @@ static bool fault(pw_world *w, pw_member *m, pw_disk_fault kind)
         }
         fake_disk_wipe(b->disk.fake);
         b->disk.fake->capacity = 0;
-        b->disk.synced[0] = '\0';
         free_images(b);
         return true;
     case PW_DISK_DAMAGE:
@@ -127,7 +220,12 @@ static bool fault(pw_world *w, pw_member *m, pw_disk_fault kind)
             b->images[0].damaged = true;
             return true;
         }
-        return damage_log(w, &b->disk);
+        if (pw_one_in(w, 2) && lose_end(w, m, b->disk.fake)) {
+            pw_say(w, m, "its log's end is lost");
+            w->result->counts[PW_ENDS_LOST]++;
+            return true;
+        }
+        return damage_log(w, b->disk.fake);
     case PW_DISK_UNREADABLE:
         fake_disk_fail(b->disk.fake, FAKE_READ, NULL, 0, 300, CAIRN_E_IO);
         b->disk.unreadable = true;
@@ -338,6 +436,9 @@ static bool start(pw_world *w, pw_member *m)
     }
     b->revision = cairn_state_revision(cairn_replica_state(b->replica));
     note_storage(w, m);
+    if (m->formed && !m->lost && m->acceptor && !has_vote(b)) {
+        pw_fail(w, "generation", "%" PRIu32 " takes what a crash left of its log for damaged", m->id);
+    }
     if (m->formed && has_vote(b)) {
         pw_has_vote(w, m);
     }
@@ -529,7 +630,7 @@ static void begin(pw_world *w)
         b->w = w;
         b->m = &w->members[i];
         b->disk.fake = fake_disk_new(chance_draw(&w->random));
-        b->face = (cairn_disk){&b->disk, list, create, read_some, write_some, sync_file, rename_file, remove_file};
+        b->face = fake_disk_face(b->disk.fake);
     }
     rm_begin_clients(w);
     rm_of(w)->segment_bytes = (log_least_segment(w->paxos.value_max) / LOG_SECTOR + pw_below(w, 12)) * LOG_SECTOR;

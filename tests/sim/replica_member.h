@@ -10,7 +10,6 @@
 #define RM_LOCKS    2
 #define RM_PENDING  3 /* requests of a client under way at once */
 #define RM_NO_VALUE 0
-#define RM_NAME_MAX 32
 #define RM_FOLDED   8192 /* places of the table of requests */
 
 /* An image on disk: the newest and the one before it. */
@@ -19,13 +18,8 @@ typedef struct rm_blob {
     bool damaged;
 } rm_blob;
 
-/* What is in front of a fake disk: it knows what the last sync wrote, which damage must spare. */
 typedef struct rm_disk {
     struct fake_disk *fake;
-    char name[RM_NAME_MAX]; /* of the last file that was written to ... */
-    uint64_t from, to;      /* ... and what was since the sync before */
-    char synced[RM_NAME_MAX];
-    uint64_t synced_from, synced_to;
     bool unreadable, full;
 } rm_disk;
 

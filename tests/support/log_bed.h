@@ -3,7 +3,7 @@
 #ifndef CAIRN_TESTS_SUPPORT_LOG_BED_H
 #define CAIRN_TESTS_SUPPORT_LOG_BED_H
 
-#include "paxos/log.h"
+#include "paxos/log_parts.h"
 #include "support/fake_disk.h"
 #include "support/unit.h"
 
@@ -175,6 +175,15 @@ static inline void append(mp_record record, uint32_t bytes)
 static inline void vote(uint64_t slot, px_ballot ballot, uint32_t bytes)
 {
     append((mp_record){.kind = MP_RECORD_VOTE, .slot = slot, .ballot = ballot, .value.type = MP_COMMANDS}, bytes);
+}
+
+/* A mark as an older one would be after a power loss: the other sector says nothing. */
+static inline void put_mark(fake_disk *disk, uint64_t storage, uint64_t number)
+{
+    uint8_t data[LOG_MARK_FILE] = {0};
+
+    log_mark_put(data + number % 2 * LOG_SECTOR, &(log_mark){.storage = storage, .number = number});
+    fake_disk_put(disk, LOG_MARK_NAME, data, sizeof data);
 }
 
 static inline bool has_vote(uint64_t slot, uint64_t up_to)

@@ -230,6 +230,7 @@ static void disk_log_and_thread(void)
         (void)snprintf(name, sizeof name, "log-%016llx", (unsigned long long)i);
         (void)disk.remove(disk.context, name, NULL);
     }
+    (void)disk.remove(disk.context, "log.mark", NULL);
     remove_all(&disk);
 }
 
