@@ -31,6 +31,16 @@ void mp_advance(mp *core, uint64_t slot)
     mp_admit_chosen(core, &value);
 }
 
+/* Slots behind a gap were learned before it was closed; a restart forgets that they follow. */
+void mp_advance_known(mp *core)
+{
+    const mp_place *place;
+
+    while ((place = mp_find(core, core->chosen + 1)) != NULL && place->ballot == PX_CHOSEN) {
+        mp_advance(core, core->chosen + 1);
+    }
+}
+
 /* The leader of `ballot` says that all slots up to `chosen` are. What this process has voted for at that ballot is the
  * value: a leader proposes one value a slot. */
 void mp_learn_to(mp *core, uint64_t chosen, px_ballot ballot)
@@ -227,7 +237,7 @@ void mp_on_fetch(mp *core, uint32_t from, const mp_message *m, mp_output *out)
     for (; core->role == MP_LEADING && slot < core->next && mp_room_to_send(out); slot++) {
         const mp_place *place = mp_find(core, slot);
 
-        if (slot > core->chosen && place != NULL && place->ballot == core->ballot) {
+        if (slot > core->chosen && place != NULL && (place->ballot == core->ballot || place->ballot == PX_CHOSEN)) {
             mp_message *accept = mp_emit(core, out, from, MP_ACCEPT);
 
             accept->ballot = core->ballot;
