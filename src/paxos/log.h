@@ -78,9 +78,8 @@ void cairn_log_trim(cairn_log *log, uint64_t slot);
 
 /* The newest written vote of a slot, for those who lag behind: reads the disk. value->data points to `buffer`
  * (value_max bytes). CAIRN_E_NOT_FOUND: trimmed or never there. The caller knows that the slot is chosen, and must
- * know that the vote is of the chosen value (its own process applied it: votes of applied slots are always of the
- * chosen value, since later ballots re-propose it; an older vote of another value may be the newest one only if the
- * chosen one was learned: then that is a later record). */
+ * know that the vote is of the chosen value (its own process applied it: what it applied it had voted for, or learned,
+ * and the core does not vote for a slot again that it knows to be chosen, not even as a leader). */
 cairn_status cairn_log_read(cairn_log *log, uint64_t slot, void *buffer, mp_value *value, cairn_error *error);
 
 typedef struct cairn_log_stats {

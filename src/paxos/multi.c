@@ -233,6 +233,9 @@ static void on_installed(mp *core, const mp_event *event)
     if (event->number <= core->chosen) {
         return;
     }
+    if (core->role == MP_LEADING) {
+        mp_follow(core); /* others may have chosen what this leader has not proposed: see mp_on_learn */
+    }
     core->chosen = event->number;
     core->applied = event->number;
     for (uint32_t i = 0; i < core->options.window; i++) {
@@ -549,6 +552,9 @@ bool mp_check(const mp *core, const char **broken)
             what = "a slot is in the wrong place";
         } else if (place->ballot != PX_CHOSEN && place->ballot > core->promised) {
             what = "a vote at a ballot above the promised one";
+        } else if (core->role == MP_LEADING && place->ballot == PX_CHOSEN && place->slot >= core->next &&
+                   place->slot >= core->first_own) {
+            what = "a leader will propose for a slot that is chosen";
         }
     }
     if (broken != NULL) {

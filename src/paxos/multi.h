@@ -11,6 +11,8 @@
  *   repair        heartbeats say what is chosen and what was proposed; who misses something asks for it (FETCH). The
  *                 echo of a heartbeat says how far its sender's accepted slots reach without a gap, and so repeats
  *                 lost ACCEPTED messages.
+ *   knowing       nobody votes again for a slot that he knows to be chosen, so that the newest record of a slot is what
+ *                 this process knows of it; a leader that learns what it did not propose, or an image, leads no more.
  *   reading       read-index: a read waits for one round of heartbeats begun after it came; all reads that came
  *                 meanwhile share the next round. A leader's lease: acceptors that heard a leader promise nobody else
  *                 anything for `lease`, also after a restart (mp_options.lease > 0).

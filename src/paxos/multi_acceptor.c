@@ -114,7 +114,6 @@ static bool may_wait(const mp *core)
 void mp_on_accept(mp *core, uint32_t from, const mp_message *m, mp_output *out)
 {
     const mp_vote *asked = &m->votes[0];
-    mp_place *place;
 
     if (core->index == MP_NOBODY || m->vote_count != 1 || asked->value.bytes > core->options.value_max) {
         return;
@@ -125,12 +124,16 @@ void mp_on_accept(mp *core, uint32_t from, const mp_message *m, mp_output *out)
     }
     mp_note_leader(core, from, m->ballot);
     if (mp_votes(core) && mp_fits(core, asked->slot) && may_wait(core) && mp_room_to_record(out)) {
-        place = mp_find(core, asked->slot);
-        if (place == NULL || (place->ballot != m->ballot && place->ballot != PX_CHOSEN)) {
+        const mp_place *place = mp_find(core, asked->slot);
+        bool known = place != NULL && (place->ballot == m->ballot || place->ballot == PX_CHOSEN);
+
+        /* No vote for what is known to be chosen: it might be for something else, of a leader who does not know yet
+         * that he is none, and would then be the newest of this slot in memory and log. An echo tells him. */
+        if (!known && asked->slot > core->chosen) {
             core->promised = m->ballot;
             mp_vote_for(core, asked->slot, m->ballot, &asked->value, out);
             core->promised_record = core->records; /* a vote's record is one of the promise too */
-        } else if (place->record <= core->persisted) {
+        } else if (known && place->record <= core->persisted) {
             mp_message *answer = mp_emit(core, out, from, MP_ACCEPTED); /* the first answer was lost */
 
             answer->ballot = m->ballot;

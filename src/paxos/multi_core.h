@@ -159,6 +159,7 @@ bool mp_lead_left(const mp *core);
 void mp_note_leader(mp *core, uint32_t from, px_ballot ballot);
 void mp_learn_to(mp *core, uint64_t chosen, px_ballot ballot);
 void mp_advance(mp *core, uint64_t slot); /* slot == chosen + 1 is chosen */
+void mp_advance_known(mp *core);          /* over slots that are known to be chosen, if they are the next */
 void mp_ask_for_missing(mp *core, uint32_t whom, uint64_t proposed, mp_output *out);
 void mp_note_admit(mp *core, const mp_value *value);   /* it was voted for */
 void mp_admit_chosen(mp *core, const mp_value *value); /* it is chosen */

@@ -51,11 +51,13 @@ static void send_prepare(mp *core, uint32_t index, uint64_t slot, mp_output *out
 /* Phase 1a, for all slots that are open: those above what this process knows to be chosen. */
 static void prepare(mp *core, mp_output *out)
 {
-    px_ballot above = core->highest_met > core->promised ? core->highest_met : core->promised;
+    px_ballot above;
 
     if (!mp_room_to_record(out)) {
         return; /* at the next tick */
     }
+    mp_advance_known(core);
+    above = core->highest_met > core->promised ? core->highest_met : core->promised;
     core->role = MP_PREPARING;
     core->leader = MP_NOBODY;
     core->ballot = px_above(above, core->options.self);
@@ -296,10 +298,14 @@ void mp_on_refused(mp *core, uint32_t from, const mp_message *m, mp_output *out)
 static void propose_at(mp *core, uint64_t slot, const mp_value *value, mp_output *out)
 {
     mp_message *m;
-    mp_place *place;
+    const mp_place *place = mp_find(core, slot);
 
-    mp_vote_for(core, slot, core->ballot, value, out); /* the leader is an acceptor too */
-    place = mp_find(core, slot);
+    /* The leader is an acceptor too. What it knows to be chosen it proposes again, for the others; but it does not take
+     * back by a vote that it knows: others were told ACCEPTED on the strength of that. */
+    if (place == NULL || place->ballot != PX_CHOSEN) {
+        mp_vote_for(core, slot, core->ballot, value, out);
+        place = mp_find(core, slot);
+    }
     m = mp_emit(core, out, MP_TO_ACCEPTORS, MP_ACCEPT);
     m->ballot = core->ballot;
     m->vote_count = 1;

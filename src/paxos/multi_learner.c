@@ -31,6 +31,16 @@ void mp_advance(mp *core, uint64_t slot)
     mp_admit_chosen(core, &value);
 }
 
+/* Slots behind a gap were learned before it was closed; a restart forgets that they follow. */
+void mp_advance_known(mp *core)
+{
+    const mp_place *place;
+
+    while ((place = mp_find(core, core->chosen + 1)) != NULL && place->ballot == PX_CHOSEN) {
+        mp_advance(core, core->chosen + 1);
+    }
+}
+
 /* The leader of `ballot` says that all slots up to `chosen` are. What this process has voted for at that ballot is the
  * value: a leader proposes one value a slot. */
 void mp_learn_to(mp *core, uint64_t chosen, px_ballot ballot)
@@ -227,7 +237,7 @@ void mp_on_fetch(mp *core, uint32_t from, const mp_message *m, mp_output *out)
     for (; core->role == MP_LEADING && slot < core->next && mp_room_to_send(out); slot++) {
         const mp_place *place = mp_find(core, slot);
 
-        if (slot > core->chosen && place != NULL && place->ballot == core->ballot) {
+        if (slot > core->chosen && place != NULL && (place->ballot == core->ballot || place->ballot == PX_CHOSEN)) {
             mp_message *accept = mp_emit(core, out, from, MP_ACCEPT);
 
             accept->ballot = core->ballot;
@@ -237,19 +247,40 @@ void mp_on_fetch(mp *core, uint32_t from, const mp_message *m, mp_output *out)
     }
 }
 
+/* Is this, which is chosen, something that this leader has not proposed? Then a higher ballot chose it, for phase 1
+ * told of all that lower ones could choose, and this leader is none any more. It must not propose for that slot. Nor
+ * may it go on to tell at its ballot how far all is chosen: whoever voted for its own proposal would take that for
+ * chosen. */
+static bool went_past(const mp *core, const mp_vote *vote)
+{
+    const mp_place *place = mp_find(core, vote->slot);
+
+    if (core->role != MP_LEADING || vote->slot <= core->chosen) {
+        return false;
+    }
+    if (vote->slot >= core->next) {
+        return vote->slot >= core->first_own;
+    }
+    return place != NULL && place->ballot == core->ballot &&
+           (place->type != vote->value.type || place->bytes != vote->value.bytes ||
+            (place->bytes > 0 && memcmp(mp_place_value(core, place).data, vote->value.data, place->bytes) != 0));
+}
+
 void mp_on_learn(mp *core, uint32_t from, const mp_message *m, mp_output *out)
 {
     uint64_t before = core->chosen;
 
     for (uint32_t i = 0; i < m->vote_count; i++) {
-        if (m->votes[i].ballot == PX_CHOSEN && !mp_learn_value(core, m->votes[i].slot, &m->votes[i].value, out)) {
+        const mp_vote *vote = &m->votes[i];
+
+        if (vote->ballot == PX_CHOSEN && went_past(core, vote)) {
+            mp_follow(core);
+        }
+        if (vote->ballot == PX_CHOSEN && !mp_learn_value(core, vote->slot, &vote->value, out)) {
             break;
         }
     }
     mp_learn_to(core, m->chosen, PX_CHOSEN);
-    if (core->role == MP_LEADING && core->chosen >= core->next && core->chosen >= core->first_own) {
-        mp_follow(core); /* somebody else went on */
-    }
     if (core->chosen > before && core->chosen < m->chosen && core->role != MP_LEADING) {
         core->fetch_not_before = 0; /* it moves: ask for the next ones at once */
         mp_ask_for_missing(core, from, m->chosen, out);

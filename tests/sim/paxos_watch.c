@@ -68,6 +68,46 @@ void pw_state(pw_world *w, const pw_member *m, uint64_t slot, uint64_t state)
     }
 }
 
+/* It knows that a slot behind a gap is chosen: others may rely on that, and it must not take it back by a vote. */
+static void look_at_known(pw_world *w, pw_member *m)
+{
+    const mp *core = w->kind->core(m);
+    uint64_t chosen = mp_chosen(core);
+    mp_vote vote;
+    bool durable;
+
+    for (uint64_t slot = chosen + 1; slot <= chosen + w->paxos.window; slot++) {
+        bool there = mp_vote_at(core, slot, &vote, &durable);
+
+        if (there && vote.ballot == PX_CHOSEN && slot >= m->known_room) {
+            size_t old = m->known_room;
+
+            m->known = sim_grow(m->known, &m->known_room, (size_t)slot + 1, sizeof *m->known);
+            memset(m->known + old, 0, (m->known_room - old) * sizeof *m->known);
+        }
+        if (there && vote.ballot == PX_CHOSEN) {
+            m->known[slot] = m->life;
+        } else if (slot < m->known_room && m->known[slot] == m->life) {
+            pw_fail(w, "invariant", "%" PRIu32 " knew slot %" PRIu64 " to be chosen and knows it no more", m->id, slot);
+        }
+    }
+}
+
+/* Whoever says that something is chosen, from memory or from its log, says what was chosen. */
+static void watch_told(pw_world *w, const pw_member *m, const mp_message *message)
+{
+    for (uint32_t i = 0; i < message->vote_count; i++) {
+        const mp_vote *vote = &message->votes[i];
+        const pw_slot *s = vote->slot < w->slot_count ? &w->slots[vote->slot] : NULL;
+
+        if (vote->ballot == PX_CHOSEN && s != NULL && s->known &&
+            (s->type != vote->value.type || s->hash != pw_hash(s->type, vote->value.data, vote->value.bytes))) {
+            pw_fail(w, "agreement", "%" PRIu32 " tells that slot %" PRIu64 " is %d:%" PRIu32 ", it is %d:%" PRIu32,
+                    m->id, vote->slot, vote->value.type, vote->value.bytes, s->type, s->bytes);
+        }
+    }
+}
+
 /* --- what an acceptor says ---------------------------------------------------------------------------------------- */
 
 static px_ballot *said_at(pw_said *said, uint64_t slot)
@@ -159,6 +199,7 @@ void pw_watch_message(pw_world *w, pw_member *m, uint32_t to, const mp_message *
         pw_print_message(message, text, sizeof text);
         pw_say(w, m, "to %d: %s", (int)to, text);
     }
+    watch_told(w, m, message);
     if (!votes || message->generation == 0) {
         return;
     }
@@ -237,6 +278,7 @@ void pw_watch_member(pw_world *w, pw_member *m)
         pw_fail(w, "invariant", "%" PRIu32 ": %s", m->id, broken);
     }
     look_at_chosen(w, m);
+    look_at_known(w, m);
     if (leads && mp_lease_holds(core, pw_local(w, m))) {
         look_at_leases(w, m);
     }

@@ -221,6 +221,7 @@ void pw_run(uint64_t seed, const pw_kind *kind, const pw_options *options, pw_re
     kind->end(w);
     for (uint32_t i = 0; i < w->count; i++) {
         pw_forget_said(&w->members[i]);
+        free(w->members[i].known);
     }
     agenda_free(&w->agenda);
     free(w->slots);

@@ -123,6 +123,8 @@ struct pw_member {
     uint64_t original;    /* the one that it was formed with */
     uint64_t looked;      /* slots up to here were compared */
     bool led;
+    uint32_t *known; /* by slot: the life in which it knew, ahead of others, that the slot is chosen */
+    size_t known_room;
     pw_said said;
     void *body; /* of the kind; also while it is down */
 };
