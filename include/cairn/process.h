@@ -29,7 +29,7 @@ int cairn_leave(cairn_process *process, cairn_status status, const char *what);
 
 uint32_t cairn_id(const cairn_process *process);
 uint32_t cairn_count(const cairn_process *process);
-/* How often this job has been restarted: 0 in its first launch. */
+/* How often this job has gone back: the number of the launch, 0 being the first, and of recoveries in place in it. */
 uint32_t cairn_incarnation(const cairn_process *process);
 /* The Lamport clock; and with CAIRN_CLOCK=vector the vector (count entries), else NULL. */
 uint64_t cairn_lamport(const cairn_process *process);

@@ -89,7 +89,7 @@ CAIRN_MUST_CHECK cairn_status cairn_restore(cairn_process *process, cairn_restor
  * by `cairn run`, as is one whose process dies when there is no spare or no committed snapshot, or while others are in
  * cairn_finalize.
  *
- * Collective among all processes; may return CAIRN_E_ROLLBACK never: a death during it makes it begin again.
+ * Collective among all processes. A death during it makes it begin again: it never returns CAIRN_E_ROLLBACK.
  * out  may be NULL.
  * CAIRN_E_STATE    nothing was rolled back
  * CAIRN_E_CORRUPT, CAIRN_E_MISMATCH, CAIRN_E_NOMEM   as of cairn_restore */
