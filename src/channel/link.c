@@ -258,7 +258,7 @@ static void post_last(cairn_link *link, outlet *o, bool newest)
 {
     while (o->first != NULL) {
         send_buffer *buffer = o->first;
-        bool done = newest && buffer->next != NULL;
+        bool done = o->mute || (newest && buffer->next != NULL);
 
         o->first = buffer->next;
         if (!done && post(link, buffer, true, &done) != CAIRN_OK) {
@@ -354,6 +354,11 @@ void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare)
     if (link->self == spare) {
         link->self = process;
     }
+}
+
+void cairn_link_mute(cairn_link *link, uint32_t peer)
+{
+    link->outlets[peer].mute = true;
 }
 
 void cairn_link_part(cairn_link *link)
@@ -457,7 +462,7 @@ cairn_status cairn_link_send(cairn_link *link, uint32_t to, const cairn_envelope
     send_buffer *buffer;
     bool done = false;
 
-    if (__builtin_expect(link->rings[to].requests == NULL, 0)) {
+    if (__builtin_expect(link->rings[to].requests == NULL || o->mute, 0)) {
         return CAIRN_OK; /* it is lost */
     }
     buffer = new_buffer(link);

@@ -75,6 +75,9 @@ void cairn_link_lose(cairn_link *link, uint32_t peer);
 void cairn_link_carry(cairn_link *link, uint32_t process, uint32_t spare);
 /* Agreements (below) are among the processes from now on, without the spares. */
 void cairn_link_part(cairn_link *link);
+/* The rank behind this number has ended, for certain: nothing more is said to it. Open MPI's TCP transport takes writing to
+ * a closed connection badly: it reports an "invalid connection state" at every turn from then on. */
+void cairn_link_mute(cairn_link *link, uint32_t peer);
 uint32_t cairn_link_self(const cairn_link *link);
 uint32_t cairn_link_count(const cairn_link *link); /* of peers */
 uint32_t cairn_link_processes(const cairn_link *link);

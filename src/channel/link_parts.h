@@ -28,6 +28,7 @@ typedef struct send_buffer {
 typedef struct outlet {
     MPI_Comm comm;      /* the launch's, or one with a rank that was born later */
     int rank;           /* of the peer in it */
+    bool mute;          /* its end is known */
     uint32_t backlog;   /* busy and waiting */
     uint32_t unmarked;  /* since the last mark */
     uint32_t marks;     /* under way */

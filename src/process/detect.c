@@ -172,6 +172,7 @@ static void learn(cairn_process *p, struct cairn_detector *d, double now)
             cairn_accrual_known(d->accrual, who, true);
         } else {
             cairn_accrual_dead(d->accrual, who);
+            cairn_link_mute(p->link, who);
             d->ended_at[who] = now;
             if (!p->consensus->failed) {
                 cairn_replica_ended(p->consensus->replica, who, consensus_now());

@@ -318,7 +318,7 @@ static void look(cairn_process *p, double now)
                                      now >= r->spawn.forgiven[i] && cairn_detector_suspects(p, i, now, more);
         }
     }
-    for (uint32_t i = 0; i < p->peers; i++) {
+    for (uint32_t i = p->peers; i-- > 0;) { /* spares first: a place where nobody is yet must not be taken for one */
         rc_event event = {.kind = RC_SUSPECT, .rank = r->ranks[i]};
 
         if (i == p->self || r->ranks[i] == RC_NONE) {
