@@ -370,14 +370,16 @@ cairn_status cairn_finalize(cairn_process *p)
         return status;
     }
     if (p->self == COORDINATOR && p->dir[0] != '\0') {
-        fprintf(stderr, "cairn: snapshots: %llu attempts, %llu committed, %llu abandoned",
-                (unsigned long long)p->stats.attempts, (unsigned long long)p->stats.committed,
-                (unsigned long long)p->stats.abandoned);
+        char cost[120] = "";
+
         if (p->interval_auto) {
-            fprintf(stderr, "; the last took %.3g s from the job, for %g s between failures: one every %.3g s", p->cost,
-                    p->mtbf, cairn_period(p));
+            (void)snprintf(cost, sizeof cost,
+                           "; the last took %.3g s from the job, for %g s between failures: one every %.3g s", p->cost,
+                           p->mtbf, cairn_period(p));
         }
-        fputc('\n', stderr);
+        fprintf(stderr, "cairn: snapshots: %llu attempts, %llu committed, %llu abandoned%s\n",
+                (unsigned long long)p->stats.attempts, (unsigned long long)p->stats.committed,
+                (unsigned long long)p->stats.abandoned, cost);
     }
     cairn_socket_end(p);
     cairn_exit_call(p);

@@ -203,14 +203,15 @@ static void say_recovered(cairn_process *p)
 {
     const recovery *r = p->recovery;
     char who[200];
+    char when[80] = "";
     uint32_t total = name_moved(p, who, sizeof who);
 
-    fprintf(stderr, "cairn: %s recovered in place on %s from snapshot %llu", who, total == 1 ? "a spare" : "spares",
-            (unsigned long long)rc_current(r->core)->snapshot);
     if (r->heard > 0.0) {
-        fprintf(stderr, ", noticed after %.2f s, %.2f s in all", r->noticed - r->heard, cairn_now() - r->heard);
+        (void)snprintf(when, sizeof when, ", noticed after %.2f s, %.2f s in all", r->noticed - r->heard,
+                       cairn_now() - r->heard);
     }
-    fputc('\n', stderr);
+    fprintf(stderr, "cairn: %s recovered in place on %s from snapshot %llu%s\n", who, total == 1 ? "a spare" : "spares",
+            (unsigned long long)rc_current(r->core)->snapshot, when); /* at once: others write there, too */
 }
 
 static void resume(cairn_process *p)
