@@ -12,6 +12,13 @@ uint64_t pw_hash(uint64_t hash, const void *data, size_t bytes)
 {
     const unsigned char *at = data;
 
+    for (; bytes >= sizeof(uint64_t); at += sizeof(uint64_t), bytes -= sizeof(uint64_t)) {
+        uint64_t word;
+
+        memcpy(&word, at, sizeof word);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
     for (size_t i = 0; i < bytes; i++) {
         hash = (hash ^ at[i]) * 0x100000001b3U;
     }

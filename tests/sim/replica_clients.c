@@ -28,17 +28,20 @@ void rm_begin_clients(pw_world *w)
 
 /* --- the table of requests ---------------------------------------------------------------------------------------- */
 
-static size_t place_of(uint64_t session, uint64_t sequence)
+static size_t place_of(const rm_world *all, uint64_t session, uint64_t sequence)
 {
     return (size_t)((session * UINT64_C(0x9e3779b97f4a7c15) + sequence * UINT64_C(0xbf58476d1ce4e5b9)) >> 20) %
-           RM_FOLDED;
+           all->table_size;
 }
 
 rm_request *rm_find(const pw_world *w, uint64_t session, uint64_t sequence)
 {
     const rm_world *all = rm_of(w);
 
-    for (size_t at = place_of(session, sequence); all->table[at] != 0; at = (at + 1) % RM_FOLDED) {
+    if (all->table_size == 0) {
+        return NULL;
+    }
+    for (size_t at = place_of(all, session, sequence); all->table[at] != 0; at = (at + 1) % all->table_size) {
         rm_request *q = &all->requests[all->table[at] - 1];
 
         if (q->session == session && q->sequence == sequence) {
@@ -48,23 +51,41 @@ rm_request *rm_find(const pw_world *w, uint64_t session, uint64_t sequence)
     return NULL;
 }
 
-static void remember(pw_world *w, uint32_t request)
+static void enter(rm_world *all, uint32_t request)
 {
-    rm_world *all = rm_of(w);
     const rm_request *q = &all->requests[request];
-    size_t at = place_of(q->session, q->sequence);
+    size_t at = place_of(all, q->session, q->sequence);
 
-    if (q->session == 0 || q->what == RM_KEEPALIVE) {
-        return;
-    }
-    if (all->request_count > RM_FOLDED / 2) {
-        pw_fail(w, "shell", "more requests than the simulator has room for");
-        return;
-    }
     while (all->table[at] != 0) {
-        at = (at + 1) % RM_FOLDED;
+        at = (at + 1) % all->table_size;
     }
     all->table[at] = request + 1;
+}
+
+static bool is_remembered(const rm_request *q)
+{
+    return q->session != 0 && q->what != RM_KEEPALIVE;
+}
+
+static void remember(rm_world *all, uint32_t request)
+{
+    if (!is_remembered(&all->requests[request])) {
+        return;
+    }
+    if (++all->remembered > all->table_size / 2) {
+        free(all->table);
+        all->table_size = all->table_size == 0 ? 1024 : all->table_size * 2;
+        all->table = calloc(all->table_size, sizeof *all->table);
+        if (all->table == NULL) {
+            abort();
+        }
+        for (uint32_t i = 0; i < request; i++) {
+            if (is_remembered(&all->requests[i])) {
+                enter(all, i);
+            }
+        }
+    }
+    enter(all, request);
 }
 
 /* --- making a request --------------------------------------------------------------------------------------------- */
@@ -215,7 +236,7 @@ static uint32_t make_request(pw_world *w, uint32_t client, rm_what what)
     cairn_request_encode(&pack, &d.request);
     q->data = pack.data;
     q->bytes = pack.bytes;
-    remember(w, (uint32_t)all->request_count - 1);
+    remember(all, (uint32_t)all->request_count - 1);
     w->result->counts[PW_ASKED]++;
     return (uint32_t)all->request_count - 1;
 }

@@ -660,6 +660,7 @@ static void end(pw_world *w)
         free(all->registers[i].versions);
     }
     free(all->requests);
+    free(all->table);
     free(all->entries);
     free(all->first);
     free(all->ended);

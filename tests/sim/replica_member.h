@@ -10,7 +10,6 @@
 #define RM_LOCKS    2
 #define RM_PENDING  3 /* requests of a client under way at once */
 #define RM_NO_VALUE 0
-#define RM_FOLDED   8192 /* places of the table of requests */
 
 /* An image on disk: the newest and the one before it. */
 typedef struct rm_blob {
@@ -108,8 +107,9 @@ typedef struct rm_world {
     uint64_t segment_bytes, log_after;
     rm_request *requests;
     size_t request_count, request_room;
-    uint32_t table[RM_FOLDED]; /* by session and sequence: index + 1 */
-    uint64_t floor;            /* the highest revision that anybody was told */
+    uint32_t *table; /* the remembered ones by session and sequence: index + 1 */
+    size_t table_size, remembered;
+    uint64_t floor; /* the highest revision that anybody was told */
     uint64_t values, nonces;
     rm_entry *entries;
     size_t entry_count, entry_room;
