@@ -49,13 +49,19 @@ static void refuse(scan *s, int code, const cairn_error *error)
     }
 }
 
+static cairn_status parse_query(scan *s, cairn_error *error)
+{
+    cairn_query_free(&s->query);
+    return cairn_query_parse(&s->query, &s->options.query, &s->plan.columns, s->plan.numeric, error);
+}
+
 static cairn_status make_plan(scan *s, cairn_error *error)
 {
     cairn_plan_free(&s->plan);
     cairn_status status = cairn_plan_make(&s->plan, s->options.paths, s->options.path_count, s->options.delimiter,
                                           s->options.block_bytes, error);
     if (status == CAIRN_OK) {
-        status = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
+        status = parse_query(s, error);
     }
     s->planned = status == CAIRN_OK;
     return status;
@@ -68,7 +74,7 @@ static cairn_status take_plan(scan *s, const cairn_pack *pack, cairn_error *erro
     cairn_plan_free(&s->plan);
     cairn_status status = cairn_plan_unpack(&s->plan, &unpack);
     if (status == CAIRN_OK) {
-        status = cairn_query_parse(&s->query, s->options.group_by, s->options.aggregates, &s->plan.columns, error);
+        status = parse_query(s, error);
     }
     s->planned = status == CAIRN_OK;
     return status;
@@ -108,7 +114,7 @@ static cairn_status prepare(scan *s)
     cairn_status status = CAIRN_OK;
 
     if (s->reader == NULL) {
-        status = cairn_groups_init(&s->groups, s->query.value_count);
+        status = cairn_groups_init(&s->groups, cairn_query_shape(&s->query));
         if (status == CAIRN_OK) {
             status = cairn_reader_open(&s->reader, &s->plan, &s->query);
         }

@@ -68,10 +68,11 @@ static cairn_status print_answer(scan *s, cairn_error *error)
     return status == CAIRN_OK ? status : cairn_fail(error, status, "standard output: %s", strerror(errno));
 }
 
-static void print_note(const scan *s, const cairn_note *note, const char *what)
+/* false: there is nothing to say. */
+static bool print_note(const scan *s, const cairn_note *note, const char *what)
 {
     if (note->count == 0 || note->block >= s->plan.block_count) {
-        return;
+        return false;
     }
     const cairn_plan_file *file = &s->plan.files[s->plan.blocks[note->block].file];
     uint64_t row = note->row + 1;
@@ -79,8 +80,9 @@ static void print_note(const scan *s, const cairn_note *note, const char *what)
     for (uint32_t i = file->first_block; i < note->block; i++) {
         row += s->lead.share[i].rows;
     }
-    fprintf(stderr, "scan: warning: %llu %s; the first: %s: row %llu", (unsigned long long)note->count, what,
-            file->path, (unsigned long long)row);
+    fprintf(stderr, "scan: %s%llu %s; the first: %s: row %llu",
+            s->options.strict ? "" : "warning: ", (unsigned long long)note->count, what, file->path,
+            (unsigned long long)row);
     if (note->text[0] != '\0') {
         fputs(": ", stderr);
         for (const char *c = note->text; *c != '\0'; c++) {
@@ -88,23 +90,42 @@ static void print_note(const scan *s, const cairn_note *note, const char *what)
         }
     }
     fputs("\n", stderr);
+    return true;
+}
+
+/* What is odd in the input; true: there is something. */
+static bool print_notes(const scan *s)
+{
+    const cairn_groups *total = &s->lead.total;
+    const uint32_t *where = NULL;
+    uint32_t where_count = s->query.where == NULL ? 0 : cairn_expr_columns(s->query.where, &where);
+    char what[700];
+    bool any = false;
+
+    for (uint32_t i = 0; i < s->query.value_count; i++) {
+        (void)snprintf(what, sizeof what, "values of %s are not numbers%s",
+                       s->plan.columns.name[s->query.value_column[i]], s->options.strict ? "" : " and were left out");
+        any = print_note(s, &total->bad[i], what) || any;
+    }
+    for (uint32_t i = 0; i < where_count; i++) {
+        (void)snprintf(what, sizeof what, "values of %s are not numbers, as --where needs them",
+                       s->plan.columns.name[where[i]]);
+        any = print_note(s, &total->bad_where[i], what) || any;
+    }
+    any = print_note(s, &total->few, "rows have fewer fields than the header") || any;
+    any = print_note(s, &total->many, "rows have more fields than the header") || any;
+    return print_note(s, &total->unclosed, "quoted fields never end") || any;
 }
 
 static void print_summary(scan *s)
 {
     const cairn_groups *total = &s->lead.total;
-    char what[700], bytes[40];
+    char bytes[40];
     uint64_t missing = 0;
 
     for (uint32_t i = 0; i < s->query.value_count; i++) {
-        (void)snprintf(what, sizeof what, "values of %s are not numbers and were left out",
-                       s->plan.columns.name[s->query.value_column[i]]);
-        print_note(s, &total->bad[i], what);
         missing += total->missing[i];
     }
-    print_note(s, &total->few, "rows have fewer fields than the header");
-    print_note(s, &total->many, "rows have more fields than the header");
-    print_note(s, &total->unclosed, "quoted fields never end");
     bytes_text(s->plan.bytes, bytes, sizeof bytes);
     fprintf(stderr, "scan: %llu rows, %s, %u file%s, %u blocks, %u process%s, %.2f s", (unsigned long long)total->rows,
             bytes, s->plan.file_count, s->plan.file_count == 1 ? "" : "s", s->plan.block_count, s->count,
@@ -115,6 +136,9 @@ static void print_summary(scan *s)
     if (s->survive.lost > 0) {
         fprintf(stderr, "; %u process%s lost, and read by the others", s->survive.lost,
                 s->survive.lost == 1 ? " was" : "es were");
+    }
+    if (s->query.where != NULL) {
+        fprintf(stderr, "; %llu rows selected", (unsigned long long)total->selected);
     }
     if (missing > 0) {
         fprintf(stderr, "; %llu missing values", (unsigned long long)missing);
@@ -133,12 +157,17 @@ static void print_summary(scan *s)
 void scan_say_answer(scan *s)
 {
     cairn_error error = {CAIRN_OK, ""};
-    cairn_status status = print_answer(s, &error);
+    bool odd = s->options.strict && print_notes(s);
+    cairn_status status = odd ? CAIRN_E_INVALID : print_answer(s, &error);
 
-    if (status != CAIRN_OK) {
+    if (odd) {
+        fputs("scan: --strict: so there is no answer\n", stderr);
+        s->exit_code = scan_exit_code(status);
+    } else if (status != CAIRN_OK) {
         fprintf(stderr, "scan: %s\n", error.text);
         s->exit_code = scan_exit_code(status);
     } else {
+        (void)print_notes(s);
         print_summary(s);
     }
     (void)fflush(stderr);

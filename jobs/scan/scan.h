@@ -17,7 +17,9 @@
 #define SCAN_ERROR_MAX 600
 
 typedef struct scan_options {
-    const char *group_by, *aggregates, *output;
+    cairn_query_text query;
+    const char *output;
+    bool strict;    /* a value that does not fit is an error */
     char delimiter; /* 0: find it */
     cairn_format format;
     uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */

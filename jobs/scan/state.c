@@ -21,6 +21,13 @@
 
 enum { MAGIC = 0x33435343 }; /* "CSC3" */
 
+static bool fits_query(const cairn_groups *groups, const cairn_query *query)
+{
+    cairn_shape shape = cairn_query_shape(query);
+
+    return memcmp(&groups->shape, &shape, sizeof shape) == 0;
+}
+
 /* A blob, taken apart. */
 typedef struct past {
     uint32_t generation, leases;
@@ -36,12 +43,14 @@ typedef struct past {
 static cairn_status fingerprint(const scan *s, cairn_digest *digest)
 {
     cairn_pack pack = {0};
-    const char *group_by = s->options.group_by == NULL ? "" : s->options.group_by;
-    const char *aggregates = s->options.aggregates == NULL ? "count" : s->options.aggregates;
+    const cairn_query_text *text = &s->options.query;
+    const char *parts[] = {text->group_by, text->aggregates == NULL ? "count" : text->aggregates, text->where};
 
     cairn_plan_pack(&s->plan, &pack);
-    cairn_pack_text(&pack, group_by, strlen(group_by));
-    cairn_pack_text(&pack, aggregates, strlen(aggregates));
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) { /* what is done with the groups may be asked anew */
+        const char *part = parts[i] == NULL ? "" : parts[i];
+        cairn_pack_text(&pack, part, strlen(part));
+    }
     bool fits = cairn_pack_ok(&pack);
     if (fits) {
         *digest = cairn_digest_of(pack.data, pack.bytes);
@@ -238,7 +247,7 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     }
     p->bytes_read = cairn_unpack_u64(&unpack);
     cairn_status status = unpack.bad ? CAIRN_E_CORRUPT : cairn_groups_unpack(&p->groups, &unpack);
-    if (status == CAIRN_OK && p->groups.value_count != s->query.value_count) {
+    if (status == CAIRN_OK && !fits_query(&p->groups, &s->query)) {
         status = CAIRN_E_CORRUPT;
     }
     p->lead = unpack;

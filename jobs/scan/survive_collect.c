@@ -100,7 +100,7 @@ static cairn_status merge_parts(scan *s)
 
     lead->bytes_read = 0;
     cairn_groups_free(&lead->total);
-    status = cairn_groups_init(&lead->total, s->query.value_count);
+    status = cairn_groups_init(&lead->total, cairn_query_shape(&s->query));
     for (uint32_t i = 0; i < s->count && status == CAIRN_OK; i++) {
         const scan_part *part = &s->survive.parts[i];
         for (uint32_t k = 0; k < part->count; k++) {

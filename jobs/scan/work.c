@@ -287,7 +287,7 @@ static cairn_status begin_to_collect(scan *s)
     s->lead.collected = 0;
     s->lead.bytes_read = 0;
     cairn_groups_free(&s->lead.total);
-    cairn_status status = cairn_groups_init(&s->lead.total, s->query.value_count);
+    cairn_status status = cairn_groups_init(&s->lead.total, cairn_query_shape(&s->query));
     return status == CAIRN_OK ? send_all(s, TAG_COLLECT, s->epoch, 0) : status;
 }
 

@@ -1,13 +1,21 @@
 /* Sorting and printing groups: see answer.h. */
 #include "dataset/answer.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct row {
     const cairn_group *group; /* NULL: the one row of nothing */
     cairn_field key[CAIRN_GROUP_COLUMNS_MAX];
     cairn_number number[CAIRN_GROUP_COLUMNS_MAX]; /* kind NONE when the column is not numeric */
+    size_t place;                                 /* of its values to order by */
 } row;
+
+/* A value that is ordered by. */
+typedef struct order_value {
+    double value;
+    bool missing;
+} order_value;
 
 typedef struct answer {
     FILE *out;
@@ -17,6 +25,7 @@ typedef struct answer {
     uint32_t count;
     row *rows;
     bool numeric[CAIRN_GROUP_COLUMNS_MAX];
+    order_value *order; /* [rows * query->order_count] */
 } answer;
 
 static void split_key(const answer *a, row *r)
@@ -47,19 +56,151 @@ static int compare_text(cairn_field a, cairn_field b)
     return order != 0 ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
+static int compare_keys(const answer *about, const row *a, const row *b, uint32_t i)
+{
+    int order = about->numeric[i] ? cairn_number_compare(a->number[i], b->number[i]) : 0;
+
+    return order != 0 ? order : compare_text(a->key[i], b->key[i]);
+}
+
+/* Sums of fixed numbers that are the same double may still differ. */
+static int compare_sums(const answer *about, const row *a, const row *b, uint32_t column)
+{
+    const cairn_aggregate *aggregate = &about->query->aggregate[column - about->query->group_count];
+
+    if (aggregate->kind != CAIRN_AGG_SUM || a->group == NULL || b->group == NULL) {
+        return 0;
+    }
+    const cairn_sum *left = &a->group->cell[aggregate->value].sum, *right = &b->group->cell[aggregate->value].sum;
+    return left->wide != NULL || right->wide != NULL ? 0 : (left->fixed > right->fixed) - (left->fixed < right->fixed);
+}
+
+/* By the i-th thing that the query orders by. */
+static int compare_ordered(const answer *about, const row *a, const row *b, uint32_t i)
+{
+    const cairn_order_by *by = &about->query->order[i];
+    order_value left = about->order[a->place + i], right = about->order[b->place + i];
+    int order;
+
+    if (left.missing || right.missing) {
+        return (int)left.missing - (int)right.missing;
+    }
+    if (by->column < about->query->group_count) {
+        order = compare_keys(about, a, b, by->column);
+    } else {
+        order = (left.value > right.value) - (left.value < right.value);
+        order = order != 0 ? order : compare_sums(about, a, b, by->column);
+    }
+    return by->descending ? -order : order;
+}
+
 static int compare_rows(const void *left, const void *right, void *context)
 {
     const row *a = left, *b = right;
     const answer *about = context;
+    int order = 0;
 
-    for (uint32_t i = 0; i < about->query->group_count; i++) {
-        int order = about->numeric[i] ? cairn_number_compare(a->number[i], b->number[i]) : 0;
-        order = order != 0 ? order : compare_text(a->key[i], b->key[i]);
-        if (order != 0) {
-            return order;
+    for (uint32_t i = 0; i < about->query->order_count && order == 0; i++) {
+        order = compare_ordered(about, a, b, i);
+    }
+    for (uint32_t i = 0; i < about->query->group_count && order == 0; i++) {
+        order = compare_keys(about, a, b, i);
+    }
+    return order;
+}
+
+static double range_of(const cairn_cell *cell, bool high)
+{
+    double fixed = cairn_fixed_to_double(high ? cell->high : cell->low), wide = high ? cell->wide_high : cell->wide_low;
+
+    if (cell->low > cell->high) {
+        return wide;
+    }
+    if (cell->wide_low > cell->wide_high) {
+        return fixed;
+    }
+    return (high ? wide > fixed : wide < fixed) ? wide : fixed;
+}
+
+static double quantile_of(const cairn_cell *cell, const cairn_sketch *sketch, double share)
+{
+    double value = cairn_quantiles_at(&sketch->quantiles, share);
+    double low = range_of(cell, false), high = range_of(cell, true);
+
+    return value < low || share <= 0 ? low : value > high || share >= 1 ? high : value;
+}
+
+/* A count, or an aggregate that is a double; false: missing. Sums and ranges are printed otherwise, being exact. */
+static bool value_of(const answer *a, const row *r, const cairn_aggregate *aggregate, double *value)
+{
+    const cairn_cell *cell =
+        r->group == NULL || aggregate->value == CAIRN_NO_VALUE ? NULL : &r->group->cell[aggregate->value];
+    bool counts = aggregate->kind == CAIRN_COUNT || aggregate->kind == CAIRN_AGG_DISTINCT;
+    uint64_t least = aggregate->kind == CAIRN_AGG_VARIANCE || aggregate->kind == CAIRN_AGG_STDDEV ? 2 : 1;
+    const cairn_sketch *sketch = NULL;
+
+    *value = 0;
+    if (counts && (cell == NULL || aggregate->kind == CAIRN_COUNT)) {
+        *value = r->group == NULL ? 0 : cell == NULL ? (double)r->group->rows : (double)cell->present;
+        return true;
+    }
+    if (!counts && (cell == NULL || cell->numbers < least)) {
+        return false;
+    }
+    if (cell != NULL && a->groups->shape.needs[aggregate->value] != 0) {
+        sketch = *cairn_groups_sketch(a->groups, r->group, aggregate->value);
+    }
+    switch (aggregate->kind) {
+    case CAIRN_AGG_DISTINCT:
+        *value = sketch == NULL ? 0 : (double)cairn_distinct_estimate(&sketch->distinct);
+        return true;
+    case CAIRN_AGG_SUM:
+        *value = cairn_sum_divide(&cell->sum, 1);
+        return true;
+    case CAIRN_AGG_MEAN:
+        *value = cairn_sum_divide(&cell->sum, cell->numbers);
+        return true;
+    case CAIRN_AGG_VARIANCE:
+    case CAIRN_AGG_STDDEV:
+        *value = sketch == NULL ? 0 : cairn_variance(&sketch->squares, &cell->sum, cell->numbers);
+        *value = aggregate->kind == CAIRN_AGG_STDDEV ? sqrt(*value) : *value;
+        return true;
+    case CAIRN_AGG_MEDIAN:
+    case CAIRN_AGG_QUANTILE:
+        *value = sketch == NULL ? 0 : quantile_of(cell, sketch, aggregate->share);
+        return true;
+    default:
+        *value = range_of(cell, aggregate->kind == CAIRN_AGG_MAX);
+        return true;
+    }
+}
+
+/* What the rows are ordered by, once for each. */
+static cairn_status find_order(answer *a)
+{
+    uint32_t count = a->query->order_count;
+
+    if (count == 0) {
+        return CAIRN_OK;
+    }
+    a->order = calloc((size_t)a->count * count + 1, sizeof *a->order);
+    if (a->order == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < a->count; i++) {
+        row *r = &a->rows[i];
+        r->place = (size_t)i * count;
+        for (uint32_t k = 0; k < count; k++) {
+            uint32_t column = a->query->order[k].column;
+            order_value *at = &a->order[r->place + k];
+            if (column < a->query->group_count) {
+                at->missing = r->key[column].bytes == 0;
+            } else {
+                at->missing = !value_of(a, r, &a->query->aggregate[column - a->query->group_count], &at->value);
+            }
         }
     }
-    return 0;
+    return CAIRN_OK;
 }
 
 static cairn_status sort_rows(answer *a)
@@ -84,10 +225,14 @@ static cairn_status sort_rows(answer *a)
             }
         }
     }
-    if (a->count > 1) {
+    cairn_status status = find_order(a);
+    if (status == CAIRN_OK && a->count > 1) {
         qsort_r(a->rows, a->count, sizeof *a->rows, compare_rows, a);
     }
-    return CAIRN_OK;
+    if (a->query->limit > 0 && a->query->limit < a->count) {
+        a->count = (uint32_t)a->query->limit;
+    }
+    return status;
 }
 
 static void print_range(const cairn_cell *cell, bool high, char text[CAIRN_NUMBER_TEXT])
@@ -108,28 +253,32 @@ static void print_range(const cairn_cell *cell, bool high, char text[CAIRN_NUMBE
 static bool print_value(const answer *a, const row *r, uint32_t index, bool rounded, char text[CAIRN_NUMBER_TEXT])
 {
     const cairn_aggregate *aggregate = &a->query->aggregate[index];
+    const cairn_cell *cell =
+        r->group == NULL || aggregate->value == CAIRN_NO_VALUE ? NULL : &r->group->cell[aggregate->value];
+    double value;
 
     if (aggregate->kind == CAIRN_COUNT) {
-        uint64_t count = r->group == NULL                     ? 0
-                         : aggregate->value == CAIRN_NO_VALUE ? r->group->rows
-                                                              : r->group->cell[aggregate->value].present;
+        uint64_t count = r->group == NULL ? 0 : cell == NULL ? r->group->rows : cell->present;
         (void)snprintf(text, CAIRN_NUMBER_TEXT, "%llu", (unsigned long long)count);
         return true;
     }
-    const cairn_cell *cell = r->group == NULL ? NULL : &r->group->cell[aggregate->value];
-    if (cell == NULL || cell->numbers == 0) {
+    if (aggregate->kind == CAIRN_AGG_SUM || aggregate->kind == CAIRN_AGG_MIN || aggregate->kind == CAIRN_AGG_MAX) {
+        bool present = cell != NULL && cell->numbers > 0;
+        if (present && aggregate->kind == CAIRN_AGG_SUM) {
+            cairn_sum_print(&cell->sum, text);
+        } else if (present) {
+            print_range(cell, aggregate->kind == CAIRN_AGG_MAX, text);
+        }
+        return present;
+    }
+    if (!value_of(a, r, aggregate, &value)) {
         return false;
     }
-    if (aggregate->kind == CAIRN_AGG_SUM) {
-        cairn_sum_print(&cell->sum, text);
-    } else if (aggregate->kind == CAIRN_AGG_MEAN) {
-        double mean = cairn_sum_divide(&cell->sum, cell->numbers);
-        cairn_double_print(mean, text);
-        if (rounded && strlen(text) > 8 && strchr(text, 'e') == NULL) {
-            (void)snprintf(text, CAIRN_NUMBER_TEXT, "%.6f", mean);
-        }
-    } else {
-        print_range(cell, aggregate->kind == CAIRN_AGG_MAX, text);
+    cairn_double_print(value, text);
+    bool computed = aggregate->kind == CAIRN_AGG_MEAN || aggregate->kind == CAIRN_AGG_VARIANCE ||
+                    aggregate->kind == CAIRN_AGG_STDDEV;
+    if (rounded && computed && strlen(text) > 8 && strchr(text, 'e') == NULL) {
+        (void)snprintf(text, CAIRN_NUMBER_TEXT, "%.6f", value);
     }
     return true;
 }
@@ -335,6 +484,8 @@ cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_grou
     cairn_status status = sort_rows(&a);
 
     if (status != CAIRN_OK) {
+        free(a.rows);
+        free(a.order);
         return status;
     }
     if (format == CAIRN_FORMAT_CSV) {
@@ -345,5 +496,6 @@ cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_grou
         print_table(&a);
     }
     free(a.rows);
+    free(a.order);
     return fflush(out) != 0 || ferror(out) != 0 ? CAIRN_E_IO : CAIRN_OK;
 }

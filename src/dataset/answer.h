@@ -1,11 +1,12 @@
 /* Printing the groups.
  *
  * Groups are sorted by their columns from left to right: by value where every key of that column is a number, by
- * bytes elsewhere (and between numbers of equal value). Numbers print the same wherever and in whatever order they
+ * bytes elsewhere (and between numbers of equal value); before that by what the query orders by, missing values last.
+ * Numbers print the same wherever and in whatever order they
  * were read: counts as integers; a sum, min or max of fixed numbers exactly, without trailing zeros; means and what
  * holds wide numbers as the shortest text that reads back as the same double, the mean being the exact one rounded
- * once (the table rounds means to 6 decimals). Without any number sum, mean, min and max are missing: nothing in CSV,
- * null in JSON, - in the table. */
+ * once (the table rounds means, variances and deviations to 6 decimals). Without any number sum, mean, min, max and
+ * quantiles are missing, with less than two a variance and a deviation: nothing in CSV, null in JSON, - in the table. */
 #ifndef CAIRN_DATASET_ANSWER_H
 #define CAIRN_DATASET_ANSWER_H
 

@@ -1,6 +1,8 @@
 /* CSV: states, headers, delimiters. The loop over rows is in reader.c. */
 #include "dataset/csv.h"
 
+#include "dataset/number.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -298,4 +300,33 @@ out:
     cairn_columns_free(&found);
     free(room);
     return status;
+}
+
+cairn_status cairn_csv_sample(const char *sample, size_t bytes, size_t data_start, bool whole, char delimiter,
+                              uint32_t count, uint64_t *numbers, uint64_t *others)
+{
+    const char *at = sample + data_start, *end = sample + bytes;
+    char *room = malloc(bytes + 1);
+    cairn_field field = {NULL, 0};
+
+    if (room == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    while (at < end) {
+        size_t used = 0;
+        bool last = false;
+        for (uint32_t i = 0; !last; i++) {
+            if (!slow_field(&at, end, whole, delimiter, room, &used, &field, &last)) {
+                free(room);
+                return CAIRN_OK; /* the last row is not whole: its first columns may have been counted, and are true */
+            }
+            if (i < count && field.bytes > 0) {
+                bool number = cairn_number_parse(field.text, field.bytes).kind != CAIRN_NUMBER_NONE;
+                numbers[i] += number;
+                others[i] += !number;
+            }
+        }
+    }
+    free(room);
+    return CAIRN_OK;
 }

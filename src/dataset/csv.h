@@ -54,6 +54,10 @@ char cairn_csv_find_delimiter(const char *sample, size_t bytes, bool whole);
 CAIRN_MUST_CHECK cairn_status cairn_csv_header(const char *sample, size_t bytes, bool whole, char delimiter,
                                                cairn_columns *columns, size_t *data_start, cairn_error *error);
 
+/* What the whole rows behind the header hold in each column: [count] of each; counts go up. */
+CAIRN_MUST_CHECK cairn_status cairn_csv_sample(const char *sample, size_t bytes, size_t data_start, bool whole,
+                                               char delimiter, uint32_t count, uint64_t *numbers, uint64_t *others);
+
 /* A quoted line break is in the sample. */
 bool cairn_csv_has_quoted_newline(const char *sample, size_t bytes, char delimiter);
 

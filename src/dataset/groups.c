@@ -1,25 +1,57 @@
 /* The table of partial aggregates: see groups.h. */
 #include "dataset/groups.h"
 
+#include "base/checksum.h"
+
 #include <math.h>
 
-enum { FIRST_SLOTS = 1024, MAGIC = 0x31524743 }; /* "CGR1" */
+enum { FIRST_SLOTS = 1024, MAGIC = 0x32524743 }; /* "CGR2" */
 
-cairn_status cairn_groups_init(cairn_groups *groups, uint32_t value_count)
+cairn_shape cairn_query_shape(const cairn_query *query)
+{
+    const uint32_t *columns;
+    cairn_shape shape = {.value_count = query->value_count};
+
+    shape.where_count = query->where == NULL ? 0 : cairn_expr_columns(query->where, &columns);
+    memcpy(shape.needs, query->needs, sizeof shape.needs);
+    return shape;
+}
+
+cairn_status cairn_groups_init(cairn_groups *groups, cairn_shape shape)
 {
     memset(groups, 0, sizeof *groups);
-    groups->value_count = value_count;
-    groups->stride = sizeof(cairn_group) + value_count * sizeof(cairn_cell);
+    groups->shape = shape;
+    for (uint32_t k = 0; k < shape.value_count; k++) {
+        groups->sketch_of[k] = groups->sketch_count;
+        groups->sketch_count += shape.needs[k] != 0;
+    }
+    groups->stride =
+        sizeof(cairn_group) + shape.value_count * sizeof(cairn_cell) + groups->sketch_count * sizeof(cairn_sketch *);
+    groups->stride = (groups->stride + _Alignof(cairn_group) - 1) / _Alignof(cairn_group) * _Alignof(cairn_group);
     groups->slots = calloc(FIRST_SLOTS, sizeof *groups->slots);
     groups->slot_mask = FIRST_SLOTS - 1;
     return groups->slots == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
 }
 
+static void free_sketch(cairn_sketch *sketch)
+{
+    if (sketch != NULL) {
+        cairn_squares_clear(&sketch->squares);
+        cairn_distinct_clear(&sketch->distinct);
+        cairn_quantiles_clear(&sketch->quantiles);
+        free(sketch);
+    }
+}
+
 void cairn_groups_free(cairn_groups *groups)
 {
     for (uint32_t i = 0; i < groups->count; i++) {
-        for (uint32_t k = 0; k < groups->value_count; k++) {
-            cairn_sum_clear(&cairn_groups_at(groups, i)->cell[k].sum);
+        cairn_group *group = cairn_groups_at(groups, i);
+        for (uint32_t k = 0; k < groups->shape.value_count; k++) {
+            cairn_sum_clear(&group->cell[k].sum);
+            if (groups->shape.needs[k] != 0) {
+                free_sketch(*cairn_groups_sketch(groups, group, k));
+            }
         }
     }
     free(groups->entries);
@@ -30,9 +62,9 @@ void cairn_groups_free(cairn_groups *groups)
 
 cairn_status cairn_groups_clear(cairn_groups *groups)
 {
-    uint32_t value_count = groups->value_count;
+    cairn_shape shape = groups->shape;
     cairn_groups_free(groups);
-    return cairn_groups_init(groups, value_count);
+    return cairn_groups_init(groups, shape);
 }
 
 /* Two words over long keys; equal words are still compared byte by byte. */
@@ -129,8 +161,11 @@ cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cair
     group->unused = 0;
     memcpy(groups->keys + groups->key_bytes, text, key.bytes);
     groups->key_bytes += key.bytes;
-    for (uint32_t k = 0; k < groups->value_count; k++) {
+    for (uint32_t k = 0; k < groups->shape.value_count; k++) {
         clear_cell(&group->cell[k]);
+        if (groups->shape.needs[k] != 0) {
+            *cairn_groups_sketch(groups, group, k) = NULL;
+        }
     }
     groups->slots[slot] = groups->count;
     if (groups->count > groups->slot_mask / 2 && !double_slots(groups)) {
@@ -139,38 +174,8 @@ cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cair
     return group;
 }
 
-void cairn_note_add(cairn_note *note, uint32_t block, uint64_t row, const char *text, size_t bytes)
+static cairn_status add_to_cell(cairn_cell *cell, cairn_number number)
 {
-    if (note->count++ == 0 || block < note->block || (block == note->block && row < note->row)) {
-        size_t length = bytes < CAIRN_NOTE_TEXT - 1 ? bytes : CAIRN_NOTE_TEXT - 1;
-        note->block = block;
-        note->row = row;
-        memset(note->text, 0, sizeof note->text);
-        memcpy(note->text, text, length);
-    }
-}
-
-static void merge_note(cairn_note *note, const cairn_note *other)
-{
-    uint64_t count = note->count + other->count;
-
-    if (other->count > 0 &&
-        (note->count == 0 || other->block < note->block || (other->block == note->block && other->row < note->row))) {
-        *note = *other;
-    }
-    note->count = count;
-}
-
-cairn_status cairn_cell_add_slow(cairn_cell *cell, const char *text, size_t bytes, cairn_note *bad, uint32_t block,
-                                 uint64_t row)
-{
-    cairn_number number = cairn_number_parse(text, bytes);
-
-    cell->present++;
-    if (number.kind == CAIRN_NUMBER_NONE) {
-        cairn_note_add(bad, block, row, text, bytes);
-        return CAIRN_OK;
-    }
     cell->numbers++;
     if (number.kind == CAIRN_NUMBER_FIXED) {
         cell->low = number.fixed < cell->low ? number.fixed : cell->low;
@@ -180,6 +185,88 @@ cairn_status cairn_cell_add_slow(cairn_cell *cell, const char *text, size_t byte
         cell->wide_high = number.wide > cell->wide_high ? number.wide : cell->wide_high;
     }
     return cairn_sum_add(&cell->sum, number);
+}
+
+/* Of a number by its value, however it is written; of text by its bytes. */
+static uint64_t hash_of(const cairn_field *field, cairn_number number)
+{
+    uint64_t words[2] = {number.kind, (uint64_t)number.fixed};
+
+    if (number.kind == CAIRN_NUMBER_WIDE) {
+        memcpy(&words[1], &number.wide, sizeof words[1]);
+    }
+    return number.kind == CAIRN_NUMBER_NONE ? cairn_digest_of(field->text, field->bytes).low
+                                            : cairn_digest_of(words, sizeof words).low;
+}
+
+static cairn_status add_to_sketch(cairn_sketch **at, uint8_t needs, bool of_numbers, const cairn_field *field,
+                                  cairn_number number)
+{
+    cairn_status status = CAIRN_OK;
+    bool is_number = number.kind != CAIRN_NUMBER_NONE;
+
+    if (*at == NULL) {
+        *at = calloc(1, sizeof **at);
+        if (*at == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+    }
+    if (is_number && (needs & CAIRN_NEEDS_SQUARES) != 0) {
+        status = cairn_squares_add(&(*at)->squares, number);
+    }
+    if (is_number && (needs & CAIRN_NEEDS_QUANTILES) != 0 && status == CAIRN_OK) {
+        double value = number.kind == CAIRN_NUMBER_WIDE ? number.wide : (double)number.fixed / (double)CAIRN_FIXED_ONE;
+        status = cairn_quantiles_add(&(*at)->quantiles, value);
+    }
+    if ((needs & CAIRN_NEEDS_DISTINCT) != 0 && status == CAIRN_OK) {
+        number.kind = of_numbers ? number.kind : CAIRN_NUMBER_NONE;
+        status = cairn_distinct_add(&(*at)->distinct, hash_of(field, number));
+    }
+    return status;
+}
+
+cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const cairn_query *query, uint32_t value,
+                              const cairn_field *field, uint32_t block, uint64_t row)
+{
+    uint8_t needs = groups->shape.needs[value];
+    cairn_cell *cell = &group->cell[value];
+    cairn_number number = {.kind = CAIRN_NUMBER_NONE};
+    cairn_status status = CAIRN_OK;
+
+    cell->present++;
+    if (query->numeric[value] || (query->of_numbers[value] && needs != 0)) {
+        number = cairn_number_parse(field->text, field->bytes);
+    }
+    if (query->numeric[value]) {
+        if (number.kind == CAIRN_NUMBER_NONE) {
+            cairn_note_add(&groups->bad[value], block, row, field->text, field->bytes);
+        } else {
+            status = add_to_cell(cell, number);
+        }
+    }
+    if (needs != 0 && status == CAIRN_OK) {
+        status =
+            add_to_sketch(cairn_groups_sketch(groups, group, value), needs, query->of_numbers[value], field, number);
+    }
+    return status;
+}
+
+static cairn_status merge_sketch(cairn_sketch **to, const cairn_sketch *from)
+{
+    if (from == NULL) {
+        return CAIRN_OK;
+    }
+    if (*to == NULL) {
+        *to = calloc(1, sizeof **to);
+        if (*to == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+    }
+    cairn_status status = cairn_squares_merge(&(*to)->squares, &from->squares);
+    if (status == CAIRN_OK) {
+        status = cairn_distinct_merge(&(*to)->distinct, &from->distinct);
+    }
+    return status == CAIRN_OK ? cairn_quantiles_merge(&(*to)->quantiles, &from->quantiles) : status;
 }
 
 static cairn_status merge_cell(cairn_cell *cell, const cairn_cell *other)
@@ -193,54 +280,47 @@ static cairn_status merge_cell(cairn_cell *cell, const cairn_cell *other)
     return cairn_sum_merge(&cell->sum, &other->sum);
 }
 
+static cairn_status merge_group(cairn_groups *groups, cairn_group *to, const cairn_groups *other,
+                                const cairn_group *from)
+{
+    cairn_status status = CAIRN_OK;
+
+    to->rows += from->rows;
+    for (uint32_t k = 0; k < groups->shape.value_count && status == CAIRN_OK; k++) {
+        status = merge_cell(&to->cell[k], &from->cell[k]);
+        if (status == CAIRN_OK && groups->shape.needs[k] != 0) {
+            status = merge_sketch(cairn_groups_sketch(groups, to, k), *cairn_groups_sketch(other, from, k));
+        }
+    }
+    return status;
+}
+
 cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other)
 {
-    if (groups->value_count != other->value_count) {
+    if (memcmp(&groups->shape, &other->shape, sizeof groups->shape) != 0) {
         return CAIRN_E_MISMATCH;
     }
     for (uint32_t i = 0; i < other->count; i++) {
         const cairn_group *from = cairn_groups_at(other, i);
         cairn_group *to = cairn_groups_find(groups, other->keys + from->key.at, from->key.bytes);
-        if (to == NULL) {
-            return CAIRN_E_NOMEM;
-        }
-        to->rows += from->rows;
-        for (uint32_t k = 0; k < groups->value_count; k++) {
-            cairn_status status = merge_cell(&to->cell[k], &from->cell[k]);
-            if (status != CAIRN_OK) {
-                return status;
-            }
+        cairn_status status = to == NULL ? CAIRN_E_NOMEM : merge_group(groups, to, other, from);
+        if (status != CAIRN_OK) {
+            return status;
         }
     }
     groups->rows += other->rows;
-    for (uint32_t k = 0; k < groups->value_count; k++) {
+    groups->selected += other->selected;
+    for (uint32_t k = 0; k < groups->shape.value_count; k++) {
         groups->missing[k] += other->missing[k];
-        merge_note(&groups->bad[k], &other->bad[k]);
+        cairn_note_merge(&groups->bad[k], &other->bad[k]);
     }
-    merge_note(&groups->few, &other->few);
-    merge_note(&groups->many, &other->many);
-    merge_note(&groups->unclosed, &other->unclosed);
+    for (uint32_t k = 0; k < groups->shape.where_count; k++) {
+        cairn_note_merge(&groups->bad_where[k], &other->bad_where[k]);
+    }
+    cairn_note_merge(&groups->few, &other->few);
+    cairn_note_merge(&groups->many, &other->many);
+    cairn_note_merge(&groups->unclosed, &other->unclosed);
     return CAIRN_OK;
-}
-
-static void pack_note(const cairn_note *note, cairn_pack *pack)
-{
-    cairn_pack_u64(pack, note->count);
-    cairn_pack_u32(pack, note->block);
-    cairn_pack_u64(pack, note->row);
-    cairn_pack_bytes(pack, note->text, sizeof note->text);
-}
-
-static void unpack_note(cairn_note *note, cairn_unpack *unpack)
-{
-    note->count = cairn_unpack_u64(unpack);
-    note->block = cairn_unpack_u32(unpack);
-    note->row = cairn_unpack_u64(unpack);
-    const uint8_t *text = cairn_unpack_bytes(unpack, sizeof note->text);
-    if (text != NULL) {
-        memcpy(note->text, text, sizeof note->text);
-        note->text[sizeof note->text - 1] = '\0';
-    }
 }
 
 static void pack_double(double value, cairn_pack *pack)
@@ -258,34 +338,81 @@ static double unpack_double(cairn_unpack *unpack)
     return value;
 }
 
+static void pack_sketch(const cairn_sketch *sketch, cairn_pack *pack)
+{
+    static const cairn_sketch empty;
+
+    sketch = sketch == NULL ? &empty : sketch;
+    cairn_squares_pack(&sketch->squares, pack);
+    cairn_distinct_pack(&sketch->distinct, pack);
+    cairn_quantiles_pack(&sketch->quantiles, pack);
+}
+
+static cairn_status unpack_sketch(cairn_sketch **at, cairn_unpack *unpack)
+{
+    *at = calloc(1, sizeof **at);
+    if (*at == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    cairn_status status = cairn_squares_unpack(&(*at)->squares, unpack);
+    if (status == CAIRN_OK) {
+        status = cairn_distinct_unpack(&(*at)->distinct, unpack);
+    }
+    return status == CAIRN_OK ? cairn_quantiles_unpack(&(*at)->quantiles, unpack) : status;
+}
+
+static void pack_group(const cairn_groups *groups, const cairn_group *group, cairn_pack *pack)
+{
+    cairn_pack_text(pack, groups->keys + group->key.at, group->key.bytes);
+    cairn_pack_u64(pack, group->rows);
+    for (uint32_t k = 0; k < groups->shape.value_count; k++) {
+        const cairn_cell *cell = &group->cell[k];
+        cairn_pack_u64(pack, cell->present);
+        cairn_pack_u64(pack, cell->numbers);
+        cairn_pack_u64(pack, (uint64_t)cell->low);
+        cairn_pack_u64(pack, (uint64_t)cell->high);
+        pack_double(cell->wide_low, pack);
+        pack_double(cell->wide_high, pack);
+        cairn_sum_pack(&cell->sum, pack);
+        if (groups->shape.needs[k] != 0) {
+            pack_sketch(*cairn_groups_sketch(groups, group, k), pack);
+        }
+    }
+}
+
 void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack)
 {
     cairn_pack_u32(pack, MAGIC);
-    cairn_pack_u32(pack, groups->value_count);
+    cairn_pack_u32(pack, groups->shape.value_count);
+    cairn_pack_u32(pack, groups->shape.where_count);
+    cairn_pack_bytes(pack, groups->shape.needs, sizeof groups->shape.needs);
     cairn_pack_u32(pack, groups->count);
     cairn_pack_u64(pack, groups->rows);
-    for (uint32_t k = 0; k < groups->value_count; k++) {
+    cairn_pack_u64(pack, groups->selected);
+    for (uint32_t k = 0; k < groups->shape.value_count; k++) {
         cairn_pack_u64(pack, groups->missing[k]);
-        pack_note(&groups->bad[k], pack);
+        cairn_note_pack(&groups->bad[k], pack);
     }
-    pack_note(&groups->few, pack);
-    pack_note(&groups->many, pack);
-    pack_note(&groups->unclosed, pack);
+    for (uint32_t k = 0; k < groups->shape.where_count; k++) {
+        cairn_note_pack(&groups->bad_where[k], pack);
+    }
+    cairn_note_pack(&groups->few, pack);
+    cairn_note_pack(&groups->many, pack);
+    cairn_note_pack(&groups->unclosed, pack);
     for (uint32_t i = 0; i < groups->count; i++) {
-        const cairn_group *group = cairn_groups_at(groups, i);
-        cairn_pack_text(pack, groups->keys + group->key.at, group->key.bytes);
-        cairn_pack_u64(pack, group->rows);
-        for (uint32_t k = 0; k < groups->value_count; k++) {
-            const cairn_cell *cell = &group->cell[k];
-            cairn_pack_u64(pack, cell->present);
-            cairn_pack_u64(pack, cell->numbers);
-            cairn_pack_u64(pack, (uint64_t)cell->low);
-            cairn_pack_u64(pack, (uint64_t)cell->high);
-            pack_double(cell->wide_low, pack);
-            pack_double(cell->wide_high, pack);
-            cairn_sum_pack(&cell->sum, pack);
-        }
+        pack_group(groups, cairn_groups_at(groups, i), pack);
     }
+}
+
+static cairn_status unpack_cell(cairn_cell *cell, cairn_unpack *unpack)
+{
+    cell->present = cairn_unpack_u64(unpack);
+    cell->numbers = cairn_unpack_u64(unpack);
+    cell->low = (int64_t)cairn_unpack_u64(unpack);
+    cell->high = (int64_t)cairn_unpack_u64(unpack);
+    cell->wide_low = unpack_double(unpack);
+    cell->wide_high = unpack_double(unpack);
+    return isnan(cell->wide_low) || isnan(cell->wide_high) ? CAIRN_E_CORRUPT : cairn_sum_unpack(&cell->sum, unpack);
 }
 
 static cairn_status unpack_group(cairn_groups *groups, cairn_unpack *unpack)
@@ -312,45 +439,51 @@ static cairn_status unpack_group(cairn_groups *groups, cairn_unpack *unpack)
         return CAIRN_E_CORRUPT;
     }
     group->rows = cairn_unpack_u64(unpack);
-    for (uint32_t k = 0; k < groups->value_count && status == CAIRN_OK; k++) {
-        cairn_cell *cell = &group->cell[k];
-        cell->present = cairn_unpack_u64(unpack);
-        cell->numbers = cairn_unpack_u64(unpack);
-        cell->low = (int64_t)cairn_unpack_u64(unpack);
-        cell->high = (int64_t)cairn_unpack_u64(unpack);
-        cell->wide_low = unpack_double(unpack);
-        cell->wide_high = unpack_double(unpack);
-        if (isnan(cell->wide_low) || isnan(cell->wide_high)) {
-            status = CAIRN_E_CORRUPT;
-        } else {
-            status = cairn_sum_unpack(&cell->sum, unpack);
+    for (uint32_t k = 0; k < groups->shape.value_count && status == CAIRN_OK; k++) {
+        status = unpack_cell(&group->cell[k], unpack);
+        if (status == CAIRN_OK && groups->shape.needs[k] != 0) {
+            status = unpack_sketch(cairn_groups_sketch(groups, group, k), unpack);
         }
     }
     return status;
 }
 
+static void unpack_counts(cairn_groups *groups, cairn_unpack *unpack)
+{
+    groups->rows = cairn_unpack_u64(unpack);
+    groups->selected = cairn_unpack_u64(unpack);
+    for (uint32_t k = 0; k < groups->shape.value_count; k++) {
+        groups->missing[k] = cairn_unpack_u64(unpack);
+        cairn_note_unpack(&groups->bad[k], unpack);
+    }
+    for (uint32_t k = 0; k < groups->shape.where_count; k++) {
+        cairn_note_unpack(&groups->bad_where[k], unpack);
+    }
+    cairn_note_unpack(&groups->few, unpack);
+    cairn_note_unpack(&groups->many, unpack);
+    cairn_note_unpack(&groups->unclosed, unpack);
+}
+
 cairn_status cairn_groups_unpack(cairn_groups *groups, cairn_unpack *unpack)
 {
-    cairn_status status = CAIRN_OK;
+    cairn_shape shape = {0};
 
     cairn_groups_free(groups);
-    uint32_t magic = cairn_unpack_u32(unpack), value_count = cairn_unpack_u32(unpack), count = cairn_unpack_u32(unpack);
-    if (unpack->bad || value_count > CAIRN_VALUE_COLUMNS_MAX) {
-        return CAIRN_E_CORRUPT;
-    }
-    if (magic != MAGIC) {
+    uint32_t magic = cairn_unpack_u32(unpack);
+    shape.value_count = cairn_unpack_u32(unpack);
+    shape.where_count = cairn_unpack_u32(unpack);
+    const uint8_t *needs = cairn_unpack_bytes(unpack, sizeof shape.needs);
+    uint32_t count = cairn_unpack_u32(unpack);
+    if (!unpack->bad && magic != MAGIC) {
         return CAIRN_E_VERSION;
     }
-    status = cairn_groups_init(groups, value_count);
+    if (unpack->bad || shape.value_count > CAIRN_VALUE_COLUMNS_MAX || shape.where_count > CAIRN_EXPR_COLUMNS_MAX) {
+        return CAIRN_E_CORRUPT;
+    }
+    memcpy(shape.needs, needs, sizeof shape.needs);
+    cairn_status status = cairn_groups_init(groups, shape);
     if (status == CAIRN_OK) {
-        groups->rows = cairn_unpack_u64(unpack);
-        for (uint32_t k = 0; k < value_count; k++) {
-            groups->missing[k] = cairn_unpack_u64(unpack);
-            unpack_note(&groups->bad[k], unpack);
-        }
-        unpack_note(&groups->few, unpack);
-        unpack_note(&groups->many, unpack);
-        unpack_note(&groups->unclosed, unpack);
+        unpack_counts(groups, unpack);
     }
     for (uint32_t i = 0; i < count && status == CAIRN_OK; i++) {
         status = unpack_group(groups, unpack);

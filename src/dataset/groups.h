@@ -9,8 +9,10 @@
 #ifndef CAIRN_DATASET_GROUPS_H
 #define CAIRN_DATASET_GROUPS_H
 
+#include "dataset/distinct.h"
+#include "dataset/quantile.h"
 #include "dataset/query.h"
-#include "dataset/sum.h"
+#include "dataset/squares.h"
 
 #include <string.h>
 
@@ -34,36 +36,45 @@ typedef struct cairn_group {
     cairn_entry_key key;
     uint64_t rows;
     uint64_t unused;
-    cairn_cell cell[]; /* one for each value column of the query */
+    cairn_cell cell[]; /* one for each value column of the query; then a cairn_sketch * for each that needs one, NULL
+                        * as long as it has no value */
 } cairn_group;
 
-/* Something odd in the input: how often, and where first (smallest block, then row). */
-#define CAIRN_NOTE_TEXT 40
-typedef struct cairn_note {
-    uint64_t count;
-    uint32_t block;
-    uint64_t row; /* index in the block, from 0 */
-    char text[CAIRN_NOTE_TEXT];
-} cairn_note;
+/* What only some aggregates need. */
+typedef struct cairn_sketch {
+    cairn_squares squares;
+    cairn_distinct distinct;
+    cairn_quantiles quantiles;
+} cairn_sketch;
+
+/* What a table holds, by the query. */
+typedef struct cairn_shape {
+    uint32_t value_count, where_count;
+    uint8_t needs[CAIRN_VALUE_COLUMNS_MAX]; /* CAIRN_NEEDS_... */
+} cairn_shape;
 
 typedef struct cairn_groups {
-    uint32_t value_count;
     size_t stride;
-    uint32_t count, room;
     char *entries; /* aligned for cairn_group */
     uint32_t *slots;
-    uint32_t slot_mask;
     char *keys;
+    uint32_t slot_mask;
+    uint32_t count, room;
+    uint32_t sketch_count;
     size_t key_bytes, key_room;
     /* counts over all rows */
-    uint64_t rows;
+    uint64_t rows, selected; /* read, and of them those of which the condition is true */
     uint64_t missing[CAIRN_VALUE_COLUMNS_MAX];
-    cairn_note bad[CAIRN_VALUE_COLUMNS_MAX]; /* text where a number is needed        */
-    cairn_note few, many;                    /* rows with fewer or more fields than the header */
-    cairn_note unclosed;                     /* quotes that never end                */
+    cairn_shape shape;
+    uint32_t sketch_of[CAIRN_VALUE_COLUMNS_MAX];  /* its place among the sketches */
+    cairn_note bad[CAIRN_VALUE_COLUMNS_MAX];      /* text where a number is needed        */
+    cairn_note bad_where[CAIRN_EXPR_COLUMNS_MAX]; /* the same in the condition            */
+    cairn_note few, many;                         /* rows with fewer or more fields than the header */
+    cairn_note unclosed;                          /* quotes that never end                */
 } cairn_groups;
 
-CAIRN_MUST_CHECK cairn_status cairn_groups_init(cairn_groups *groups, uint32_t value_count);
+cairn_shape cairn_query_shape(const cairn_query *query);
+CAIRN_MUST_CHECK cairn_status cairn_groups_init(cairn_groups *groups, cairn_shape shape);
 void cairn_groups_free(cairn_groups *groups); /* safe on zeros and on what init left */
 /* As after init. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_clear(cairn_groups *groups);
@@ -115,17 +126,21 @@ static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *t
     return cairn_groups_find_slow(groups, text, key, slot);
 }
 
-/* Count one more `note`, at this place. */
-void cairn_note_add(cairn_note *note, uint32_t block, uint64_t row, const char *text, size_t bytes);
+/* The sketch of value column `value`; NULL: it has had no value. */
+static inline cairn_sketch **cairn_groups_sketch(const cairn_groups *groups, const cairn_group *group, uint32_t value)
+{
+    return (cairn_sketch **)(void *)(uintptr_t)(group->cell + groups->shape.value_count) + groups->sketch_of[value];
+}
 
-/* Add one value. text that is no number: counted in `bad`. */
-CAIRN_MUST_CHECK cairn_status cairn_cell_add_slow(cairn_cell *cell, const char *text, size_t bytes, cairn_note *bad,
-                                                  uint32_t block, uint64_t row);
+/* Add one value that is not missing, the general way: to the cell, if it is to be a number, and to its sketch. text
+ * that is no number: counted in bad[value]. */
+CAIRN_MUST_CHECK cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const cairn_query *query,
+                                               uint32_t value, const cairn_field *field, uint32_t block, uint64_t row);
 
 /* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
 
-/* Bytes, format 1: u32 "CGR1", value_count, group count; the counts; for each group key, rows, cells. unpack fills an
+/* Bytes, format 2: u32 "CGR2", shape, group count; the counts; for each group key, rows, cells, sketches. unpack fills an
  * initialised or zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */
 void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_groups_unpack(cairn_groups *groups, cairn_unpack *unpack);

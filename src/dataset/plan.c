@@ -8,7 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x314c5043, PATH_BYTES_MAX = 4096 }; /* "CPL1" */
+enum { PLAN_MAGIC = 0x324c5043, PATH_BYTES_MAX = 4096 }; /* "CPL2" */
+
+/* While the plan is made: what the samples hold in each column. */
+typedef struct sampled {
+    char *bytes;
+    uint64_t *numbers, *others; /* [columns] */
+} sampled;
 
 static cairn_status status_of_errno(void)
 {
@@ -110,10 +116,25 @@ static cairn_status check_columns(const cairn_plan *plan, const cairn_plan_file 
     return CAIRN_OK;
 }
 
-/* Look at the first bytes of a file: header, quoted line breaks. */
-static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, const char *sample, size_t bytes,
-                                cairn_error *error)
+static cairn_status count_kinds(const cairn_plan *plan, const cairn_plan_file *file, sampled *s, size_t bytes)
 {
+    uint32_t columns = plan->columns.count;
+
+    if (s->numbers == NULL) {
+        s->numbers = calloc(columns, sizeof *s->numbers);
+        s->others = calloc(columns, sizeof *s->others);
+        if (s->numbers == NULL || s->others == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+    }
+    return cairn_csv_sample(s->bytes, bytes, (size_t)file->data_start, bytes == file->bytes, plan->delimiter, columns,
+                            s->numbers, s->others);
+}
+
+/* Look at the first bytes of a file: header, quoted line breaks, what is in the columns. */
+static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled *s, size_t bytes, cairn_error *error)
+{
+    const char *sample = s->bytes;
     bool whole = bytes == file->bytes;
     cairn_columns columns = {0, NULL};
     size_t data_start;
@@ -129,14 +150,14 @@ static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, const c
     file->careful = cairn_csv_has_quoted_newline(sample, bytes, plan->delimiter);
     if (file == plan->files) {
         plan->columns = columns;
-        return CAIRN_OK;
+        return count_kinds(plan, file, s, bytes);
     }
     status = check_columns(plan, file, &columns, error);
     cairn_columns_free(&columns);
-    return status;
+    return status == CAIRN_OK ? count_kinds(plan, file, s, bytes) : status;
 }
 
-static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, char *sample, cairn_error *error)
+static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_error *error)
 {
     struct stat about;
     cairn_status status = CAIRN_E_BUG;
@@ -155,7 +176,7 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, char *
     file->modified_s = about.st_mtim.tv_sec;
     file->modified_ns = about.st_mtim.tv_nsec;
     while (bytes < CAIRN_SAMPLE_BYTES && bytes < file->bytes) {
-        ssize_t got = pread(fd, sample + bytes, CAIRN_SAMPLE_BYTES - bytes, (off_t)bytes);
+        ssize_t got = pread(fd, s->bytes + bytes, CAIRN_SAMPLE_BYTES - bytes, (off_t)bytes);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -166,7 +187,7 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, char *
         }
         bytes += (size_t)got;
     }
-    status = take_sample(plan, file, sample, bytes < file->bytes ? bytes : (size_t)file->bytes, error);
+    status = take_sample(plan, file, s, bytes < file->bytes ? bytes : (size_t)file->bytes, error);
 out:
     if (fd >= 0) {
         (void)close(fd);
@@ -226,13 +247,13 @@ cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_c
                              uint64_t block_bytes, cairn_error *error)
 {
     cairn_status status = CAIRN_OK;
-    char *sample = malloc(CAIRN_SAMPLE_BYTES + CAIRN_CSV_SLACK);
+    sampled s = {.bytes = malloc(CAIRN_SAMPLE_BYTES + CAIRN_CSV_SLACK)};
     struct stat about;
 
     memset(plan, 0, sizeof *plan);
     plan->delimiter = delimiter;
     plan->block_bytes = block_bytes;
-    if (sample == NULL) {
+    if (s.bytes == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "sample");
     }
     for (size_t i = 0; i < path_count && status == CAIRN_OK; i++) {
@@ -243,10 +264,14 @@ cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_c
         }
     }
     for (uint32_t i = 0; i < plan->file_count && status == CAIRN_OK; i++) {
-        status = look_at_file(plan, &plan->files[i], sample, error);
+        status = look_at_file(plan, &plan->files[i], &s, error);
     }
     if (status == CAIRN_OK) {
-        status = make_blocks(plan, error);
+        plan->numeric = calloc(plan->columns.count + (size_t)1, sizeof *plan->numeric);
+        status = plan->numeric == NULL ? CAIRN_E_NOMEM : make_blocks(plan, error);
+    }
+    for (uint32_t i = 0; i < plan->columns.count && status == CAIRN_OK; i++) {
+        plan->numeric[i] = s.numbers[i] > 0 && s.others[i] == 0;
     }
     if (status == CAIRN_E_NOMEM) {
         status = cairn_fail(error, CAIRN_E_NOMEM, "the plan");
@@ -254,7 +279,9 @@ cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_c
     if (status != CAIRN_OK) {
         cairn_plan_free(plan);
     }
-    free(sample);
+    free(s.bytes);
+    free(s.numbers);
+    free(s.others);
     return status;
 }
 
@@ -265,6 +292,7 @@ void cairn_plan_free(cairn_plan *plan)
     }
     free(plan->files);
     free(plan->blocks);
+    free(plan->numeric);
     cairn_columns_free(&plan->columns);
     memset(plan, 0, sizeof *plan);
 }
@@ -277,6 +305,7 @@ void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
     cairn_pack_u32(pack, plan->columns.count);
     for (uint32_t i = 0; i < plan->columns.count; i++) {
         cairn_pack_text(pack, plan->columns.name[i], strlen(plan->columns.name[i]));
+        cairn_pack_u8(pack, plan->numeric[i]);
     }
     cairn_pack_u32(pack, plan->file_count);
     for (uint32_t i = 0; i < plan->file_count; i++) {
@@ -335,8 +364,11 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         return CAIRN_E_CORRUPT;
     }
     plan->columns.name = calloc(columns, sizeof *plan->columns.name);
-    for (uint32_t i = 0; plan->columns.name != NULL && i < columns && !unpack->bad; i++) {
+    plan->numeric = calloc(columns, sizeof *plan->numeric);
+    unpack->bad = unpack->bad || plan->columns.name == NULL || plan->numeric == NULL;
+    for (uint32_t i = 0; i < columns && !unpack->bad; i++) {
         plan->columns.name[plan->columns.count++] = unpack_string(unpack);
+        plan->numeric[i] = cairn_unpack_u8(unpack) != 0;
     }
     uint32_t files = cairn_unpack_u32(unpack);
     if (files > cairn_unpack_left(unpack) / 37) { /* each takes that many bytes at least */

@@ -43,6 +43,7 @@ typedef struct cairn_block {
 typedef struct cairn_plan {
     char delimiter;
     cairn_columns columns;
+    bool *numeric; /* [columns.count]: the samples (first bytes of each file) hold numbers in it, and nothing else */
     uint32_t file_count, block_count;
     cairn_plan_file *files;
     cairn_block *blocks;

@@ -1,14 +1,26 @@
-/* Parsing --group-by and --agg. */
+/* Parsing --group-by, --agg and --order-by; --where is in expr_parse.c. */
 #include "dataset/query.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"count", "sum", "mean", "min", "max"};
-enum { KINDS = sizeof kind_names / sizeof kind_names[0], NAME_MAX_BYTES = 512 };
+#include <strings.h>
 
-/* Read a name up to one of `stops` or the end; "..." keeps stops, "" in it is a quote. Blanks around are dropped. */
-static const char *read_name(const char *at, const char *stops, char name[NAME_MAX_BYTES])
+static const char *const kind_names[] = {
+    "count", "sum", "mean", "min", "max", "variance", "stddev", "median", "approx_distinct", "approx_quantile"};
+static const uint8_t kind_needs[] = {0,
+                                     0,
+                                     0,
+                                     0,
+                                     0,
+                                     CAIRN_NEEDS_SQUARES,
+                                     CAIRN_NEEDS_SQUARES,
+                                     CAIRN_NEEDS_QUANTILES,
+                                     CAIRN_NEEDS_DISTINCT,
+                                     CAIRN_NEEDS_QUANTILES};
+enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
+
+const char *cairn_read_name(const char *at, const char *stops, char name[CAIRN_NAME_BYTES])
 {
     size_t length = 0;
     bool quoted = false, was_quoted = false;
@@ -24,7 +36,7 @@ static const char *read_name(const char *at, const char *stops, char name[NAME_M
             was_quoted = true;
             continue;
         }
-        if (length + 1 < NAME_MAX_BYTES) {
+        if (length + 1 < CAIRN_NAME_BYTES) {
             name[length++] = *at;
         }
     }
@@ -35,7 +47,7 @@ static const char *read_name(const char *at, const char *stops, char name[NAME_M
     return at;
 }
 
-static cairn_status find_column(const cairn_columns *columns, const char *name, uint32_t *column, cairn_error *error)
+cairn_status cairn_find_column(const cairn_columns *columns, const char *name, uint32_t *column, cairn_error *error)
 {
     uint32_t found = UINT32_MAX;
     char list[360];
@@ -84,14 +96,14 @@ static cairn_status add_value(cairn_query *query, uint32_t column, bool numeric,
 
 static cairn_status parse_groups(cairn_query *query, const char *at, const cairn_columns *columns, cairn_error *error)
 {
-    char name[NAME_MAX_BYTES];
+    char name[CAIRN_NAME_BYTES];
 
     for (;; at++) {
-        at = read_name(at, ",", name);
+        at = cairn_read_name(at, ",", name);
         if (query->group_count == CAIRN_GROUP_COLUMNS_MAX) {
             return cairn_fail(error, CAIRN_E_INVALID, "more than %d columns to group by", CAIRN_GROUP_COLUMNS_MAX);
         }
-        cairn_status status = find_column(columns, name, &query->group_column[query->group_count], error);
+        cairn_status status = cairn_find_column(columns, name, &query->group_column[query->group_count], error);
         if (status != CAIRN_OK) {
             return status;
         }
@@ -102,61 +114,194 @@ static cairn_status parse_groups(cairn_query *query, const char *at, const cairn
     }
 }
 
+/* "0.9" behind the column of a quantile. */
+static cairn_status parse_share(const char **at, double *share, cairn_error *error)
+{
+    char text[CAIRN_NAME_BYTES];
+
+    *at = cairn_read_name(*at + 1, ",)", text);
+    cairn_number number = cairn_number_parse(text, strlen(text));
+    bool fits = number.kind == CAIRN_NUMBER_FIXED && number.fixed >= 0 && number.fixed <= CAIRN_FIXED_ONE;
+    if (!fits) {
+        return cairn_fail(error, CAIRN_E_INVALID, "a quantile is between 0 and 1, such as approx_quantile(delay, 0.9)");
+    }
+    *share = (double)number.fixed / (double)CAIRN_FIXED_ONE;
+    return CAIRN_OK;
+}
+
+static cairn_status parse_argument(cairn_query *query, const char **at, const cairn_columns *columns,
+                                   cairn_aggregate *aggregate, cairn_error *error)
+{
+    const char *kind = kind_names[aggregate->kind];
+    char name[CAIRN_NAME_BYTES];
+    cairn_status status = CAIRN_OK;
+    uint32_t column;
+
+    *at = cairn_read_name(*at + 1, ",)", name);
+    if (aggregate->kind == CAIRN_AGG_QUANTILE) {
+        status = **at == ',' ? parse_share(at, &aggregate->share, error)
+                             : cairn_fail(error, CAIRN_E_INVALID, "it is %s(COLUMN, SHARE)", kind);
+    }
+    if (status == CAIRN_OK && **at != ')') {
+        status = cairn_fail(error, CAIRN_E_INVALID, "a ) is missing behind %s(%s", kind, name);
+    }
+    if (status == CAIRN_OK && (aggregate->kind != CAIRN_COUNT || strcmp(name, "*") != 0)) {
+        bool numeric = aggregate->kind != CAIRN_COUNT && aggregate->kind != CAIRN_AGG_DISTINCT;
+        status = cairn_find_column(columns, name, &column, error);
+        if (status == CAIRN_OK) {
+            status = add_value(query, column, numeric, &aggregate->value, error);
+        }
+        if (status == CAIRN_OK) {
+            query->needs[aggregate->value] |= kind_needs[aggregate->kind];
+        }
+    }
+    if (status == CAIRN_OK) {
+        ++*at;
+        *at += strspn(*at, " ");
+    }
+    return status;
+}
+
 static cairn_status parse_aggregate(cairn_query *query, const char **at, const cairn_columns *columns,
                                     cairn_error *error)
 {
-    char kind[NAME_MAX_BYTES], name[NAME_MAX_BYTES];
-    cairn_aggregate aggregate = {CAIRN_COUNT, CAIRN_NO_VALUE};
-    uint32_t column, k = 0;
-    cairn_status status;
+    char kind[CAIRN_NAME_BYTES];
+    cairn_aggregate aggregate = {CAIRN_COUNT, CAIRN_NO_VALUE, 0.5};
+    cairn_status status = CAIRN_OK;
+    uint32_t k = 0;
 
-    *at = read_name(*at, ",()", kind);
+    *at = cairn_read_name(*at, ",()", kind);
     while (k < KINDS && strcmp(kind, kind_names[k]) != 0) {
         k++;
     }
     if (k == KINDS) {
-        return cairn_fail(error, CAIRN_E_INVALID, "no aggregate named %s; there are: count, sum, mean, min, max", kind);
+        return cairn_fail(error, CAIRN_E_INVALID,
+                          "no aggregate named %s; there are: count, sum, mean, min, max, variance, stddev, median, "
+                          "approx_distinct, approx_quantile",
+                          kind);
     }
     aggregate.kind = (cairn_aggregate_kind)k;
     if (**at != '(' && aggregate.kind != CAIRN_COUNT) {
         return cairn_fail(error, CAIRN_E_INVALID, "%s needs a column, such as %s(delay)", kind, kind);
     }
     if (**at == '(') {
-        *at = read_name(*at + 1, ")", name);
-        if (**at != ')') {
-            return cairn_fail(error, CAIRN_E_INVALID, "a ) is missing behind %s(%s", kind, name);
-        }
-        ++*at;
-        *at += strspn(*at, " ");
-        if (aggregate.kind != CAIRN_COUNT || strcmp(name, "*") != 0) {
-            status = find_column(columns, name, &column, error);
-            if (status == CAIRN_OK) {
-                status = add_value(query, column, aggregate.kind != CAIRN_COUNT, &aggregate.value, error);
-            }
-            if (status != CAIRN_OK) {
-                return status;
-            }
-        }
+        status = parse_argument(query, at, columns, &aggregate, error);
     }
-    if (**at != '\0' && **at != ',') {
-        return cairn_fail(error, CAIRN_E_INVALID, "unexpected \"%s\" in the aggregates", *at);
+    if (status == CAIRN_OK && **at != '\0' && **at != ',') {
+        status = cairn_fail(error, CAIRN_E_INVALID, "unexpected \"%s\" in the aggregates", *at);
     }
-    if (query->aggregate_count == CAIRN_AGGREGATES_MAX) {
-        return cairn_fail(error, CAIRN_E_INVALID, "more than %d aggregates", CAIRN_AGGREGATES_MAX);
+    if (status == CAIRN_OK && query->aggregate_count == CAIRN_AGGREGATES_MAX) {
+        status = cairn_fail(error, CAIRN_E_INVALID, "more than %d aggregates", CAIRN_AGGREGATES_MAX);
     }
-    query->aggregate[query->aggregate_count++] = aggregate;
-    return CAIRN_OK;
+    if (status == CAIRN_OK) {
+        query->aggregate[query->aggregate_count++] = aggregate;
+    }
+    return status;
 }
 
-cairn_status cairn_query_parse(cairn_query *query, const char *group_by, const char *aggregates,
-                               const cairn_columns *columns, cairn_error *error)
+/* Up to a comma that is in no quotes and no parentheses. */
+static size_t item_bytes(const char *at)
 {
-    const char *at = aggregates == NULL ? "count" : aggregates;
+    bool quoted = false;
+    size_t i = 0, depth = 0;
+
+    for (; at[i] != '\0' && (quoted || depth > 0 || at[i] != ','); i++) {
+        quoted = at[i] == '"' ? !quoted : quoted;
+        depth += !quoted && at[i] == '(' ? 1 : 0;
+        depth -= !quoted && at[i] == ')' && depth > 0 ? 1 : 0;
+    }
+    return i;
+}
+
+/* Cut " desc" or " asc" off the end. */
+static bool cut_direction(char *item)
+{
+    static const char *const words[] = {"asc", "desc"};
+    size_t length = strlen(item);
+    bool descending = false;
+
+    while (length > 0 && item[length - 1] == ' ') {
+        item[--length] = '\0';
+    }
+    for (int i = 0; i < 2; i++) {
+        size_t word = strlen(words[i]);
+        if (length > word && item[length - word - 1] == ' ' && strcasecmp(item + length - word, words[i]) == 0) {
+            item[length - word - 1] = '\0';
+            descending = i == 1;
+            break;
+        }
+    }
+    return descending;
+}
+
+static bool find_group(const cairn_query *query, const char *item, const cairn_columns *columns, uint32_t *column)
+{
+    char name[CAIRN_NAME_BYTES];
+
+    if (*cairn_read_name(item, "", name) != '\0') {
+        return false;
+    }
+    for (uint32_t i = 0; i < query->group_count; i++) {
+        if (strcmp(columns->name[query->group_column[i]], name) == 0) {
+            *column = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static cairn_status find_aggregate(const cairn_query *query, const char *item, const cairn_columns *columns,
+                                   uint32_t *column, cairn_error *error)
+{
+    cairn_query probe = *query;
+    const char *at = item;
+
+    probe.aggregate_count = 0;
+    cairn_status status = parse_aggregate(&probe, &at, columns, error);
+    const cairn_aggregate *wanted = &probe.aggregate[0];
+    for (uint32_t i = 0; status == CAIRN_OK && i < query->aggregate_count; i++) {
+        const cairn_aggregate *a = &query->aggregate[i];
+        if (a->kind == wanted->kind && a->value == wanted->value && memcmp(&a->share, &wanted->share, 8) == 0) {
+            *column = query->group_count + i;
+            return CAIRN_OK;
+        }
+    }
+    return cairn_fail(error, CAIRN_E_INVALID, "--order-by %s: is neither grouped by nor among the aggregates", item);
+}
+
+static cairn_status parse_order(cairn_query *query, const char *at, const cairn_columns *columns, cairn_error *error)
+{
+    char item[2 * CAIRN_NAME_BYTES];
+
+    for (;; at++) {
+        size_t bytes = item_bytes(at);
+        if (bytes >= sizeof item || query->order_count == CAIRN_AGGREGATES_MAX) {
+            return cairn_fail(error, CAIRN_E_INVALID, "--order-by: too long");
+        }
+        memcpy(item, at, bytes);
+        item[bytes] = '\0';
+        cairn_order_by *order = &query->order[query->order_count++];
+        order->descending = cut_direction(item);
+        cairn_status status = find_group(query, item, columns, &order->column)
+                                  ? CAIRN_OK
+                                  : find_aggregate(query, item, columns, &order->column, error);
+        at += bytes;
+        if (status != CAIRN_OK || *at == '\0') {
+            return status;
+        }
+    }
+}
+
+cairn_status cairn_query_parse(cairn_query *query, const cairn_query_text *text, const cairn_columns *columns,
+                               const bool *numeric, cairn_error *error)
+{
+    const char *at = text->aggregates == NULL ? "count" : text->aggregates;
     cairn_status status = CAIRN_OK;
 
     memset(query, 0, sizeof *query);
-    if (group_by != NULL) {
-        status = parse_groups(query, group_by, columns, error);
+    query->limit = text->limit;
+    if (text->group_by != NULL) {
+        status = parse_groups(query, text->group_by, columns, error);
     }
     while (status == CAIRN_OK) {
         status = parse_aggregate(query, &at, columns, error);
@@ -165,17 +310,35 @@ cairn_status cairn_query_parse(cairn_query *query, const char *group_by, const c
         }
         at++;
     }
+    for (uint32_t i = 0; i < query->value_count; i++) {
+        query->of_numbers[i] = numeric != NULL && numeric[query->value_column[i]];
+    }
+    if (status == CAIRN_OK && text->order_by != NULL) {
+        status = parse_order(query, text->order_by, columns, error);
+    }
+    if (status == CAIRN_OK && text->where != NULL) {
+        status = cairn_expr_parse(&query->where, text->where, columns, numeric, error);
+    }
     return status;
+}
+
+void cairn_query_free(cairn_query *query)
+{
+    cairn_expr_free(query->where);
+    memset(query, 0, sizeof *query);
 }
 
 void cairn_query_name(const cairn_query *query, uint32_t aggregate, const cairn_columns *columns, char *text,
                       size_t bytes)
 {
     const cairn_aggregate *a = &query->aggregate[aggregate];
+    const char *kind = kind_names[a->kind];
 
     if (a->value == CAIRN_NO_VALUE) {
-        (void)snprintf(text, bytes, "%s", kind_names[a->kind]);
+        (void)snprintf(text, bytes, "%s", kind);
+    } else if (a->kind == CAIRN_AGG_QUANTILE) {
+        (void)snprintf(text, bytes, "%s(%s,%.9g)", kind, columns->name[query->value_column[a->value]], a->share);
     } else {
-        (void)snprintf(text, bytes, "%s(%s)", kind_names[a->kind], columns->name[query->value_column[a->value]]);
+        (void)snprintf(text, bytes, "%s(%s)", kind, columns->name[query->value_column[a->value]]);
     }
 }

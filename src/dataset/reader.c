@@ -8,7 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OPEN_MAX = 8, SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX, BORDER_BYTES = 128 };
+enum {
+    OPEN_MAX = 8,
+    SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX + CAIRN_EXPR_COLUMNS_MAX,
+    BORDER_BYTES = 128
+};
+
+/* A number for a cell; a text that is only counted; or anything else. */
+enum { HOW_NUMBER, HOW_COUNT, HOW_GENERAL };
 
 typedef struct open_file {
     uint32_t file;
@@ -36,6 +43,8 @@ struct cairn_reader {
     uint32_t *slot_of;
     uint32_t column_of[SLOTS_MAX];
     uint32_t group_slot[CAIRN_GROUP_COLUMNS_MAX], value_slot[CAIRN_VALUE_COLUMNS_MAX];
+    uint32_t where_slot[CAIRN_EXPR_COLUMNS_MAX];
+    uint8_t how[CAIRN_VALUE_COLUMNS_MAX]; /* what is done with a value: HOW_... */
     cairn_field field[SLOTS_MAX + 1];
 };
 
@@ -75,6 +84,12 @@ cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const
     }
     for (uint32_t i = 0; i < query->value_count; i++) {
         reader->value_slot[i] = slot_for(reader, query->value_column[i]);
+        reader->how[i] = query->needs[i] != 0 ? HOW_GENERAL : query->numeric[i] ? HOW_NUMBER : HOW_COUNT;
+    }
+    const uint32_t *where = NULL;
+    uint32_t where_count = query->where == NULL ? 0 : cairn_expr_columns(query->where, &where);
+    for (uint32_t i = 0; i < where_count; i++) {
+        reader->where_slot[i] = slot_for(reader, where[i]);
     }
     for (uint32_t i = 0; i <= columns; i++) {
         if (reader->slot_of[i] == UINT32_MAX) {
@@ -136,6 +151,14 @@ static cairn_group *find_joined(cairn_reader *reader, cairn_groups *groups)
     return cairn_groups_find(groups, reader->key, (uint32_t)at);
 }
 
+static bool is_wanted(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
+{
+    cairn_expr_row about = {
+        .field = reader->field, .slot = reader->where_slot, .bad = groups->bad_where, .block = block, .row = row};
+
+    return cairn_expr_holds(reader->query->where, &about);
+}
+
 /* One row's fields are in place: into the groups with them. */
 static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
 {
@@ -160,16 +183,16 @@ static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, 
         int64_t fixed;
         if (field.bytes == 0) {
             groups->missing[i]++;
-        } else if (!query->numeric[i]) {
-            cell->present++;
-        } else if (cairn_number_quick(field.text, field.bytes, &fixed)) {
+        } else if (reader->how[i] == HOW_NUMBER && cairn_number_quick(field.text, field.bytes, &fixed)) {
             cell->present++;
             cell->numbers++;
             cairn_sum_add_fixed(&cell->sum, fixed);
             cell->low = fixed < cell->low ? fixed : cell->low;
             cell->high = fixed > cell->high ? fixed : cell->high;
+        } else if (reader->how[i] == HOW_COUNT) {
+            cell->present++;
         } else {
-            cairn_status status = cairn_cell_add_slow(cell, field.text, field.bytes, &groups->bad[i], block, row);
+            cairn_status status = cairn_groups_add(groups, group, query, i, &field, block, row);
             if (status != CAIRN_OK) {
                 return status;
             }
@@ -224,10 +247,11 @@ cairn_status cairn_reader_rows(cairn_reader *reader, const char *text, size_t by
 {
     const char delimiter = reader->plan->delimiter;
     const uint32_t columns = reader->plan->columns.count;
+    const cairn_expr *const where = reader->query->where;
     const char *const end = text + bytes, *const stop = text + limit;
     const char *row = text, *base = text;
     uint64_t mask = bytes > 0 ? structure_before(base, end, delimiter) : 0;
-    uint64_t row_index = *rows;
+    uint64_t row_index = *rows, selected = 0;
     cairn_status status = make_room(reader, bytes) ? CAIRN_OK : CAIRN_E_NOMEM;
 
     while (row < stop && status == CAIRN_OK) {
@@ -279,12 +303,16 @@ cairn_status cairn_reader_rows(cairn_reader *reader, const char *text, size_t by
         if (unclosed) {
             cairn_note_add(&groups->unclosed, block, row_index, "", 0);
         }
-        status = take_row(reader, groups, block, row_index);
+        if (where == NULL || is_wanted(reader, groups, block, row_index)) {
+            status = take_row(reader, groups, block, row_index);
+            selected++;
+        }
         row_index++;
         row = behind;
     }
 out:
     groups->rows += row_index - *rows;
+    groups->selected += selected;
     *rows = row_index;
     *next = (size_t)(row - text);
     return status;

@@ -4,6 +4,8 @@
  * but the last is in 0..2^32-1 (so the last one holds the sign); it is unique, and is what is packed. */
 #include "dataset/sum.h"
 
+#include "dataset/big.h"
+
 #include <math.h>
 
 enum { BIAS = 1152, PENDING_MAX = 1 << 28 };
@@ -83,18 +85,11 @@ void cairn_sum_clear(cairn_sum *sum)
     sum->fixed = 0;
 }
 
-/* A magnitude of 32-bit digits, lowest first. Its unit is 2^(-BIAS - 32 * GUARD) billionths. */
-enum { GUARD = 4, BIG_DIGITS = GUARD + CAIRN_WIDE_DIGITS + 4 };
-typedef struct big {
-    uint32_t digit[BIG_DIGITS];
-    bool negative;
-    bool sticky; /* something below the lowest digit was cut off */
-} big;
+enum { GUARD = 4 };
 
-/* sum * 10^9, exactly. */
-static void to_big(const cairn_sum *sum, big *out)
+void cairn_sum_magnitude(const cairn_sum *sum, uint32_t digit[CAIRN_SUM_DIGITS], bool *negative)
 {
-    cairn_i128 digits[BIG_DIGITS] = {0}, over = 0;
+    cairn_i128 digits[CAIRN_SUM_DIGITS] = {0}, over = 0;
 
     if (sum->wide != NULL) {
         for (size_t i = 0; i < CAIRN_WIDE_DIGITS; i++) {
@@ -106,92 +101,31 @@ static void to_big(const cairn_sum *sum, big *out)
         digits[GUARD + BIAS / 32 + i] += i < 3 ? (cairn_i128)(uint32_t)rest : rest;
         rest >>= 32;
     }
-    for (size_t i = 0; i < BIG_DIGITS; i++) {
+    for (size_t i = 0; i < CAIRN_SUM_DIGITS; i++) {
         over += digits[i];
-        out->digit[i] = (uint32_t)over;
+        digit[i] = (uint32_t)over;
         over >>= 32;
     }
-    out->sticky = false;
-    out->negative = over < 0;
-    if (out->negative) { /* two's complement to magnitude */
+    *negative = over < 0;
+    if (*negative) { /* two's complement to magnitude */
         uint64_t up = 1;
-        for (size_t i = 0; i < BIG_DIGITS; i++) {
-            up += (uint32_t)~out->digit[i];
-            out->digit[i] = (uint32_t)up;
+        for (size_t i = 0; i < CAIRN_SUM_DIGITS; i++) {
+            up += (uint32_t)~digit[i];
+            digit[i] = (uint32_t)up;
             up >>= 32;
         }
     }
 }
 
-static void divide(big *number, uint64_t divisor)
-{
-    cairn_u128 rest = 0;
-    for (size_t i = BIG_DIGITS; i-- > 0;) {
-        rest = rest << 32 | number->digit[i];
-        number->digit[i] = (uint32_t)(rest / divisor); /* rest < divisor * 2^32, so it fits */
-        rest %= divisor;
-    }
-    number->sticky = number->sticky || rest != 0;
-}
-
-static bool bit(const big *number, int64_t index)
-{
-    return index >= 0 && (number->digit[index / 32] >> (index % 32) & 1) != 0;
-}
-
-static bool any_below(const big *number, int64_t index)
-{
-    if (number->sticky) {
-        return true;
-    }
-    for (int64_t i = 0; i < index; i++) {
-        if (i % 32 == 0 && i + 32 <= index) {
-            if (number->digit[i / 32] != 0) {
-                return true;
-            }
-            i += 31;
-        } else if (bit(number, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Nearest double, ties to even; subnormals are rounded once as well. */
-static double round_big(const big *number)
-{
-    const int64_t unit = -BIAS - 32 * GUARD; /* exponent of bit 0 */
-    int64_t top = (int64_t)BIG_DIGITS * 32 - 1;
-
-    while (top >= 0 && !bit(number, top)) {
-        top--;
-    }
-    if (top < 0) {
-        return 0;
-    }
-    int64_t low = top - 52; /* lowest bit that is kept */
-    if (low + unit < -1074) {
-        low = -1074 - unit;
-    }
-    uint64_t kept = 0;
-    for (int64_t i = top; i >= low; i--) {
-        kept = kept << 1 | bit(number, i);
-    }
-    if (bit(number, low - 1) && (any_below(number, low - 1) || (kept & 1) != 0)) {
-        kept++;
-    }
-    double value = ldexp((double)kept, (int)(low + unit));
-    return number->negative ? -value : value;
-}
-
 double cairn_sum_divide(const cairn_sum *sum, uint64_t divisor)
 {
-    big number;
+    uint32_t digit[CAIRN_SUM_DIGITS];
+    cairn_big number = {.digit = digit, .count = CAIRN_SUM_DIGITS, .unit = CAIRN_SUM_UNIT};
 
-    to_big(sum, &number);
-    divide(&number, (uint64_t)CAIRN_FIXED_ONE);
-    divide(&number, divisor);
-    return round_big(&number);
+    cairn_sum_magnitude(sum, digit, &number.negative);
+    cairn_big_divide(&number, (uint64_t)CAIRN_FIXED_ONE);
+    cairn_big_divide(&number, divisor);
+    return cairn_big_round(&number);
 }
 
 double cairn_fixed_to_double(cairn_i128 fixed)

@@ -41,6 +41,10 @@ void cairn_sum_clear(cairn_sum *sum); /* frees; the sum is 0 again */
 
 /* The exact sum / divisor, rounded to the nearest double; divisor > 0. */
 double cairn_sum_divide(const cairn_sum *sum, uint64_t divisor);
+/* |sum| * 10^9, exactly, as digits of which the lowest counts 2^CAIRN_SUM_UNIT; for big.h. */
+#define CAIRN_SUM_DIGITS 80
+#define CAIRN_SUM_UNIT   (-1280)
+void cairn_sum_magnitude(const cairn_sum *sum, uint32_t digit[CAIRN_SUM_DIGITS], bool *negative);
 void cairn_sum_print(const cairn_sum *sum, char text[CAIRN_NUMBER_TEXT]);
 
 /* The same sum packs to the same bytes. unpack: CAIRN_E_CORRUPT or CAIRN_E_NOMEM; *sum is 0 then. */

@@ -34,6 +34,7 @@ static inline void check_open(check_text *t, char delimiter, const void *data, s
 {
     char header[] = {'a', delimiter, 'b', delimiter, 'c', '\n'};
     cairn_error error = {CAIRN_OK, ""};
+    const cairn_query_text asked = {.group_by = "a,b,c", .aggregates = "count,count(a),sum(b),min(b),max(b)"};
 
     t->fd = memfd_create("csv", 0);
     if (t->fd < 0 || write(t->fd, header, sizeof header) != (ssize_t)sizeof header ||
@@ -43,14 +44,14 @@ static inline void check_open(check_text *t, char delimiter, const void *data, s
     (void)snprintf(t->path, sizeof t->path, "/proc/self/fd/%d", t->fd);
     char *paths[] = {t->path};
     if (cairn_plan_make(&t->plan, paths, 1, delimiter, block_bytes, &error) != CAIRN_OK ||
-        cairn_query_parse(&t->query, "a,b,c", "count,count(a),sum(b),min(b),max(b)", &t->plan.columns, &error) !=
-            CAIRN_OK) {
+        cairn_query_parse(&t->query, &asked, &t->plan.columns, t->plan.numeric, &error) != CAIRN_OK) {
         check_die(error.text);
     }
 }
 
 static inline void check_close(check_text *t)
 {
+    cairn_query_free(&t->query);
     cairn_plan_free(&t->plan);
     (void)close(t->fd);
 }
@@ -103,7 +104,7 @@ static inline bool check_attempt(const check_text *t, size_t chunk, bool careful
 static inline char *check_fast(const check_text *t, size_t chunk, bool careful, bool *guessed)
 {
     cairn_groups groups;
-    if (cairn_groups_init(&groups, t->query.value_count) != CAIRN_OK) {
+    if (cairn_groups_init(&groups, cairn_query_shape(&t->query)) != CAIRN_OK) {
         check_die("no memory");
     }
     bool held = check_attempt(t, chunk, careful, &groups);
@@ -176,7 +177,7 @@ static inline void slow_take(const char *text, size_t bytes, size_t *at, char de
     }
 }
 
-static inline void slow_add(cairn_groups *groups, slow_row *row)
+static inline void slow_add(cairn_groups *groups, const cairn_query *query, slow_row *row)
 {
     static char empty[2 * CAIRN_CSV_SLACK];
     char *key = calloc(1, (1u << 20) + CAIRN_CSV_SLACK);
@@ -202,7 +203,8 @@ static inline void slow_add(cairn_groups *groups, slow_row *row)
     group->cell[0].present += row->count > 0 && row->length[0] > 0;
     if (row->count < 2 || row->length[1] == 0) {
         groups->missing[1]++;
-    } else if (cairn_cell_add_slow(&group->cell[1], row->field[1], row->length[1], &groups->bad[1], 0, 0) != CAIRN_OK) {
+    } else if (cairn_groups_add(groups, group, query, 1, &(cairn_field){row->field[1], row->length[1]}, 0, 0) !=
+               CAIRN_OK) {
         check_die("no memory");
     }
     groups->few.count += row->count < CHECK_COLUMNS;
@@ -214,7 +216,7 @@ static inline char *check_slow(const check_text *t, const void *data, size_t byt
     cairn_groups groups;
     slow_row row;
 
-    if (cairn_groups_init(&groups, t->query.value_count) != CAIRN_OK) {
+    if (cairn_groups_init(&groups, cairn_query_shape(&t->query)) != CAIRN_OK) {
         check_die("no memory");
     }
     for (size_t at = 0; at < bytes;) {
@@ -222,7 +224,7 @@ static inline char *check_slow(const check_text *t, const void *data, size_t byt
         slow_take(data, bytes, &at, delimiter, &row, &unclosed);
         if (row.count != 1 || row.length[0] > 0 || row.quoted) {
             groups.unclosed.count += unclosed;
-            slow_add(&groups, &row);
+            slow_add(&groups, &t->query, &row);
         } else if (at > bytes) { /* nothing but the end: not even an empty line */
             check_die("an empty row at the end");
         }

@@ -16,14 +16,20 @@ static uint64_t rng(void)
 static char *names[] = {"key", "value"};
 static const cairn_columns columns = {2, names};
 
-static cairn_query make_query(void)
+static cairn_query query;
+
+static void use(const char *aggregates, const char *order_by, uint64_t limit)
 {
-    cairn_query query;
+    const cairn_query_text text = {.group_by = "key", .aggregates = aggregates, .order_by = order_by, .limit = limit};
     cairn_error error;
-    CU_ASSERT_FATAL(cairn_query_parse(&query, "key", "count,count(value),sum(value),mean(value),min(value),max(value)",
-                                      &columns, &error) == CAIRN_OK);
-    return query;
+
+    cairn_query_free(&query);
+    CU_ASSERT_FATAL(cairn_query_parse(&query, &text, &columns, NULL, &error) == CAIRN_OK);
 }
+
+static const char *const exact = "count,count(value),sum(value),mean(value),min(value),max(value)";
+static const char *const all = "count,sum(value),mean(value),variance(value),stddev(value),median(value),"
+                               "approx_quantile(value,0.9),approx_distinct(value),approx_distinct(key)";
 
 static void add(cairn_groups *groups, const char *key, size_t key_bytes, const char *value, uint32_t block,
                 uint64_t row)
@@ -37,14 +43,17 @@ static void add(cairn_groups *groups, const char *key, size_t key_bytes, const c
     if (value[0] == '\0') {
         groups->missing[0]++;
     } else {
-        CU_ASSERT_FATAL(cairn_cell_add_slow(&group->cell[0], value, strlen(value), &groups->bad[0], block, row) ==
-                        CAIRN_OK);
+        const cairn_field field = {value, strlen(value)};
+        CU_ASSERT_FATAL(cairn_groups_add(groups, group, &query, 0, &field, block, row) == CAIRN_OK);
+    }
+    if (query.value_count > 1) {
+        const cairn_field field = {room, key_bytes};
+        CU_ASSERT_FATAL(cairn_groups_add(groups, group, &query, 1, &field, block, row) == CAIRN_OK);
     }
 }
 
 static char *print(const cairn_groups *groups, cairn_format format)
 {
-    cairn_query query = make_query();
     char *text = NULL;
     size_t bytes;
     FILE *out = open_memstream(&text, &bytes);
@@ -60,9 +69,11 @@ static void groups_any_division_same_answer(void)
     for (int round = 0; round < 20; round++) {
         cairn_groups whole, part[4], merged;
         int keys = round < 10 ? 50 : 5000;
-        CU_ASSERT_FATAL(cairn_groups_init(&whole, 1) == CAIRN_OK && cairn_groups_init(&merged, 1) == CAIRN_OK);
+        use(round % 2 == 0 ? exact : all, NULL, 0);
+        CU_ASSERT_FATAL(cairn_groups_init(&whole, cairn_query_shape(&query)) == CAIRN_OK &&
+                        cairn_groups_init(&merged, cairn_query_shape(&query)) == CAIRN_OK);
         for (int i = 0; i < 4; i++) {
-            CU_ASSERT_FATAL(cairn_groups_init(&part[i], 1) == CAIRN_OK);
+            CU_ASSERT_FATAL(cairn_groups_init(&part[i], cairn_query_shape(&query)) == CAIRN_OK);
         }
         for (uint64_t row = 0; row < 8000; row++) {
             char key[100];
@@ -104,7 +115,8 @@ static void groups_damaged_bytes_are_refused(void)
     cairn_groups groups, copy = {0};
     cairn_pack pack = {0};
 
-    CU_ASSERT_FATAL(cairn_groups_init(&groups, 1) == CAIRN_OK);
+    use(all, NULL, 0);
+    CU_ASSERT_FATAL(cairn_groups_init(&groups, cairn_query_shape(&query)) == CAIRN_OK);
     add(&groups, "a", 1, "1e300", 0, 0);
     add(&groups, "bb", 2, "5", 0, 1);
     cairn_groups_pack(&groups, &pack);
@@ -117,7 +129,8 @@ static void groups_damaged_bytes_are_refused(void)
         uint8_t old = pack.data[at];
         pack.data[at] = (uint8_t)rng();
         cairn_unpack unpack = {.data = pack.data, .bytes = pack.bytes};
-        if (cairn_groups_unpack(&copy, &unpack) == CAIRN_OK) {
+        if (cairn_groups_unpack(&copy, &unpack) == CAIRN_OK &&
+            memcmp(&copy.shape, &groups.shape, sizeof copy.shape) == 0) {
             free(print(&copy, CAIRN_FORMAT_JSON));
         }
         pack.data[at] = old;
@@ -130,7 +143,8 @@ static void groups_damaged_bytes_are_refused(void)
 static void answer_formats(void)
 {
     cairn_groups groups;
-    CU_ASSERT_FATAL(cairn_groups_init(&groups, 1) == CAIRN_OK);
+    use(exact, NULL, 0);
+    CU_ASSERT_FATAL(cairn_groups_init(&groups, cairn_query_shape(&query)) == CAIRN_OK);
     add(&groups, "10", 2, "1.50", 0, 0);
     add(&groups, "9", 1, "2", 0, 1);
     add(&groups, "9", 1, "0.1", 0, 1);
@@ -157,5 +171,84 @@ static void answer_formats(void)
     cairn_groups_free(&groups);
 }
 
+/* Two groups of one sum that is the same double; a group without values; ties go by the key. */
+static void answers_in_the_order_asked_for(void)
+{
+    static const struct {
+        const char *key, *value;
+    } rows[] = {{"d", "1"},
+                {"d", "3"},
+                {"a", "2"},
+                {"b", "2"},
+                {"e", ""},
+                {"x", "9000000000"},
+                {"x", "9000000000.000000001"},
+                {"y", "9000000000"},
+                {"y", "9000000000"},
+                {"", "5"}};
+    static const struct {
+        const char *order;
+        uint64_t limit;
+        const char *expected;
+    } cases[] = {{"key", 0, "abdexy,"},
+                 {"key desc", 0, "yxedba,"},
+                 {"mean(value),key DESC", 0, "dba,yxe"},
+                 {" sum( value ) desc , key", 0, "xy,dabe"},
+                 {"sum(value)", 3, "abd"},
+                 {"count desc,mean(value) desc", 4, "xyd,"},
+                 {"stddev(value) desc", 2, "dx"}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        cairn_groups groups;
+        char got[20] = "";
+        size_t length = 0;
+
+        use("count,sum(value),mean(value),stddev(value)", cases[i].order, cases[i].limit);
+        CU_ASSERT_FATAL(cairn_groups_init(&groups, cairn_query_shape(&query)) == CAIRN_OK);
+        for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+            add(&groups, rows[k].key, strlen(rows[k].key), rows[k].value, 0, k);
+        }
+        char *text = print(&groups, CAIRN_FORMAT_CSV);
+        for (char *at = strchr(text, '\n') + 1; *at != '\0'; at = strchr(at, '\n') + 1) {
+            got[length++] = *at;
+        }
+        got[length] = '\0';
+        CU_ASSERT_STRING_EQUAL(got, cases[i].expected);
+        free(text);
+        cairn_groups_free(&groups);
+    }
+}
+
+static void sketches_are_printed(void)
+{
+    static const char *const values[] = {"1", "2.0", "2", "4", "1e2"};
+    cairn_groups groups;
+
+    use("variance(value),stddev(value),median(value),approx_quantile(value, 1),approx_distinct(value)", NULL, 0);
+    CU_ASSERT_FATAL(cairn_groups_init(&groups, cairn_query_shape(&query)) == CAIRN_OK);
+    for (size_t i = 0; i < 5; i++) {
+        add(&groups, "k", 1, values[i], 0, i);
+    }
+    add(&groups, "one", 3, "7", 0, 5);
+    add(&groups, "z", 1, "none", 0, 6);
+    char *text = print(&groups, CAIRN_FORMAT_CSV);
+    /* "2.0" and "2" are two texts. 1912.2 = (1 + 4 + 4 + 16 + 10000 - 109^2 / 5) / 4. */
+    CU_ASSERT_STRING_EQUAL(text, "key,variance(value),stddev(value),median(value),\"approx_quantile(value,1)\","
+                                 "approx_distinct(value)\nk,1912.2,43.72870910511766,2,100,5\none,,,7,7,1\nz,,,,,1\n");
+    free(text);
+    query.of_numbers[0] = true;
+    CU_ASSERT_FATAL(cairn_groups_clear(&groups) == CAIRN_OK);
+    for (size_t i = 0; i < 5; i++) {
+        add(&groups, "k", 1, values[i], 0, i);
+    }
+    text = print(&groups, CAIRN_FORMAT_CSV);
+    CU_ASSERT(strstr(text, ",4\n") != NULL);
+    free(text);
+    cairn_groups_free(&groups);
+    cairn_query_free(&query);
+}
+
 UNIT_MAIN("groups", {"any division gives the same answer", groups_any_division_same_answer},
-          {"damaged bytes are refused", groups_damaged_bytes_are_refused}, {"formats, escapes, order", answer_formats})
+          {"damaged bytes are refused", groups_damaged_bytes_are_refused}, {"formats, escapes, order", answer_formats},
+          {"the order that is asked for", answers_in_the_order_asked_for},
+          {"sketches are printed", sketches_are_printed})
