@@ -1,6 +1,6 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 3 ("CSC3"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
+ * One blob a process, format 4 ("CSC4"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
  * what was read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
@@ -19,7 +19,7 @@
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x33435343 }; /* "CSC3" */
+enum { MAGIC = 0x34435343 }; /* "CSC4" */
 
 static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 {

@@ -46,6 +46,47 @@ run "$cairn" run -n 5 --interval 0.1 --dir "$room/other" -- "$jobs/scan" "${opti
 expect_code 0 "5 processes"
 same "$expected/flights-origin.csv" "5 processes"
 
+echo "- conditions and sketches: the same on any number of processes, after kills, and after a restart on another number"
+sketches='count,variance(delay),stddev(delay),median(delay),approx_quantile(delay,0.95),approx_distinct(date)'
+options=(--where "delay > 0 and not starts_with(origin, 'A')" --group-by origin --agg "$sketches" --order-by 'median(delay) desc')
+for n in 1 2 3 8; do
+    scan_on "$n" "${options[@]}" "$flights"
+    expect_code 0 "sketches on $n"
+    [ "$n" != 1 ] || cp "$out" "$room/sketches.csv"
+    same "$room/sketches.csv" "sketches on $n"
+    expect_text "$err" '54923 rows selected' "sketches on $n"
+done
+expect_text "$room/sketches.csv" '^WRG,8,2702,51.980765673468106,79,178,8$' "sketches"
+run "$cairn" run -n 4 --interval 0.1 --restarts 0 --kill 0@60% --dir "$room/sketches" -- \
+    "$jobs/scan" --format csv --read-rate 400K "${options[@]}" "$flights"
+expect_code 69 "sketches killed"
+run "$cairn" run -n 3 --interval 0.1 --dir "$room/sketches" -- \
+    "$jobs/scan" --format csv --read-rate 400K "${options[@]}" "$flights"
+expect_code 0 "sketches, gone on with"
+same "$room/sketches.csv" "sketches, gone on with"
+expect_text "$err" 'of 4 processes on 3' "sketches, gone on with"
+scan_on 2 --limit 7 "${options[@]}" "$flights"
+head -n 8 "$room/sketches.csv" >"$room/limited.csv"
+same "$room/limited.csv" "only the first"
+scan_on 2 --where 'delay >' "$flights"
+expect_code 3 "half a condition"
+expect_text "$err" 'scan: --where: character 8: the condition ends too early' "half a condition"
+scan_on 2 --order-by 'max(delay)' "$flights"
+expect_code 3 "an order by what is not there"
+
+echo "- what does not fit is told, and is an error with --strict"
+printf 'k,v\na,1\nb,none\na,3\nc\n' >"$room/odd.csv"
+scan_on 2 --where 'v > 0' "$room/odd.csv"
+expect_code 0 "odd"
+expect_text "$err" 'warning: 1 values of v are not numbers, as --where needs them; the first: .*odd.csv: row 2: none' "odd"
+expect_text "$err" 'warning: 1 rows have fewer fields than the header; the first: .*odd.csv: row 4: 1 instead of 2' "odd"
+scan_on 2 --strict --agg 'sum(v)' "$room/odd.csv"
+expect_code 3 "strict"
+expect_text "$err" '1 values of v are not numbers; the first: .*odd.csv: row 2: none' "strict"
+[ ! -s "$out" ] || fail "strict: an answer all the same"
+scan_on 2 --strict --agg 'sum(delay)' "$flights"
+expect_code 0 "strict, and nothing is odd"
+
 echo "- quoted line breaks that the sample does not show"
 awk 'BEGIN { print "k,v,t"; for (i = 0; i < 40000; i++)
     if (i > 8000 && i % 3 == 0) printf "g%d,%d,\"line\none, \"\"two\"\"\n\nthree\"\n", i % 2, i
