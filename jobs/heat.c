@@ -24,6 +24,7 @@ typedef struct heat {
     cairn_process *process;
     cairn_region *region;
     uint64_t size, steps, modes; /* as asked for */
+    uint64_t work;               /* microseconds a step */
     double alpha;
     uint64_t first, rows; /* this process's slab */
     uint64_t step;        /* the field is that at the start of this step */
@@ -42,6 +43,7 @@ static const char help_text[] =
     "  --steps T    time steps (default 1000)\n"
     "  --alpha A    thermal diffusivity, > 0 (default 1); the time step is 0.2 h^2 / A\n"
     "  --modes M    1: sin(pi x) sin(pi y) at the start; 2: and half of sin(2 pi x) sin(3 pi y) (default 1)\n"
+    "  --work W     wait so many microseconds in each step, to make the run last (default 0)\n"
     "  --help       this text\n"
     "\n"
     "Standard output: size, steps, the largest error against the analytical solution (decimal and exact), and a\n"
@@ -51,9 +53,13 @@ static const char help_text[] =
 static bool parse(heat *h, job_fault *fault, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"size", required_argument, NULL, 's'},  {"steps", required_argument, NULL, 't'},
-        {"alpha", required_argument, NULL, 'a'}, {"modes", required_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
+        {"size", required_argument, NULL, 's'},
+        {"steps", required_argument, NULL, 't'},
+        {"alpha", required_argument, NULL, 'a'},
+        {"modes", required_argument, NULL, 'm'},
+        {"work", required_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     char *end;
     int option;
@@ -69,6 +75,9 @@ static bool parse(heat *h, job_fault *fault, int argc, char **argv)
             break;
         case 'm':
             h->modes = job_number(fault, "--modes", optarg, 1, 2);
+            break;
+        case 'w':
+            h->work = job_number(fault, "--work", optarg, 0, 10000000);
             break;
         case 'a':
             h->alpha = strtod(optarg, &end);
@@ -254,6 +263,12 @@ static cairn_status run(heat *h)
         }
         if (h->step == h->steps) {
             return CAIRN_OK;
+        }
+        if (h->work > 0) {
+            struct timespec pause = {.tv_sec = (time_t)(h->work / 1000000),
+                                     .tv_nsec = (long)(h->work % 1000000) * 1000};
+
+            (void)nanosleep(&pause, NULL); /* stands for work; cut short by a signal it is less of it */
         }
         status = advance(h);
         if (status != CAIRN_OK) {

@@ -4,6 +4,7 @@
 # 99 of 100 commit; and every cut of bank that was committed holds exactly the initial total in states plus channels.
 #
 #   attempts.sh [COUNT]      default: 100 attempts each
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 wanted=${1:-100}
 dir=$room/dir

@@ -3,14 +3,16 @@
 # The process that commits snapshots is killed at every point of a commit: before a snapshot is chosen it does not count, once it is
 # chosen it does, and the log, the restart and `cairn list` never say different things. Then what people do to DIR: records that
 # are damaged, removed or copied in, a log that was removed.
+#
+#   commit.sh [all]      each point with each job on one number of processes; all: on 2, 3 and 4
+in_memory=yes
 . "$(dirname "$0")/common.sh"
-limit=90
 dir=$room/dir
 said=$room/said
 
 command_of() {
     case $1 in
-    heat) command=("$jobs/heat" --size 128 --steps 20000) ;;
+    heat) command=("$jobs/heat" --size 128 --steps 400 --work 2000) ;;
     bank) command=("$jobs/bank" --transfers 2500 --work 150) ;;
     esac
 }
@@ -108,13 +110,17 @@ judge() {
 }
 
 chosen=0
+turn=0
 for name in heat bank; do
-    for n in 2 3 4; do
-        echo "- $name on $n processes"
-        for point in before-proposed after-proposed before-sync after-sync before-confirmed after-confirmed; do
+    echo "- $name, ${1:-each point once}"
+    for point in before-proposed after-proposed before-sync after-sync before-confirmed after-confirmed; do
+        counts=($((2 + turn++ % 3)))
+        [ "${1-}" != all ] || counts=(2 3 4)
+        for n in "${counts[@]}"; do
             one "$name" "$n" "$point:2"
         done
     done
+    turn=$((turn + 1)) # so that bank has another number than heat at the same point
 done
 echo "- twice, and at the first snapshot"
 one bank 3 before-confirmed:1

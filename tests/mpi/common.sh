@@ -6,7 +6,24 @@ top=${CAIRN_SOURCE:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 cairn=$build/bin/cairn
 jobs=$build/jobs
 tools=$build/tests
-room=$(mktemp -d "${TMPDIR:-/tmp}/cairn-test-XXXXXX")
+# How many times slower than a good machine this one may be: every limit and every deadline of a wait is that much longer. They are
+# there to end what hangs, and prove nothing else.
+slow=${CAIRN_TEST_SLOW:-4}
+
+# The folder of a test is on the disk; with in_memory=yes, set before this file is read, in memory, if a GiB is free there and programs
+# may be run. For tests that would be as slow as the disk is, and prove nothing about it: a process that is killed loses no file.
+place_of_room() {
+    local probe free=0
+    [ -z "${in_memory-}" ] || free=$(df --output=avail --block-size=1M /dev/shm 2>/dev/null | tail -n 1)
+    if [ "${free:-0}" -ge 1024 ] && probe=$(mktemp -p /dev/shm 2>/dev/null); then
+        echo '#!/bin/sh' >"$probe" && chmod +x "$probe" && "$probe" 2>/dev/null && echo /dev/shm && rm "$probe" && return
+        rm "$probe"
+    fi
+    echo "${TMPDIR:-/tmp}"
+}
+room=$(mktemp -d "$(place_of_room)/cairn-test-XXXXXX")
+# It goes away even when this shell is killed: nobody writes into this pipe, and its end is the shell's and its children's.
+exec {leash}> >(trap '' INT TERM HUP && exec >/dev/null 2>&1 && cat && rm -rf "$room")
 failures=0
 raw=() # for a plain mpirun, whose output is looked at: that of Open MPI 5 mixes streams without
 case $(mpirun --version 2>/dev/null) in *'(Open MPI) 5.'*) raw=(--output :RAW) ;; esac
@@ -34,14 +51,15 @@ fail() {
     fi
 }
 
-# Run a command: its output goes to $out, its errors to $err, its status to $code. A limit of time, since a hang is a failure.
+# Run a command: its output goes to $out, its errors to $err, its status to $code. A limit of time, in seconds of a good machine, since
+# a hang is a failure.
 limit=60
 run() {
     out=$room/out err=$room/err
-    timeout --foreground -k 5 "$limit" "$@" >"$out" 2>"$err" </dev/null
+    timeout --foreground -k 5 "$((limit * slow))" "$@" >"$out" 2>"$err" </dev/null
     code=$?
     show=$err
-    [ "$code" -ne 124 ] || fail "no end within $limit s: $*"
+    [ "$code" -ne 124 ] || fail "no end within $((limit * slow)) s: $*"
 }
 
 # The same in the background; its id is $pid. Wait for it with finish.
@@ -56,8 +74,8 @@ begin() {
 finish() {
     local ticks=0
     while kill -0 "$pid" 2>/dev/null; do
-        if [ $((ticks += 1)) -gt $((limit * 20)) ]; then
-            fail "no end within $limit s"
+        if [ $((ticks += 1)) -gt $((limit * slow * 20)) ]; then
+            fail "no end within $((limit * slow)) s"
             kill -KILL "$pid"
             break
         fi
@@ -67,9 +85,9 @@ finish() {
     code=$?
 }
 
-# Wait until a condition (a command) holds: `until_true SECONDS command...`
+# Wait until a condition (a command) holds: `until_true SECONDS command...`, seconds of a good machine
 until_true() {
-    local ticks=$(($1 * 50))
+    local ticks=$(($1 * slow * 50))
     shift
     while ! "$@" >/dev/null 2>&1; do
         [ $((ticks -= 1)) -gt 0 ] || return 1

@@ -3,6 +3,7 @@
 # The log of the coordination service is forgotten when an image of the state was made: the folders stay small however much is
 # written, and everything is there after restarts, in a process that lagged behind what the others still have in their logs, and in
 # one that lost its folder.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 dir=$room/dir
 export CAIRN_LOG_SEGMENT=262144 CAIRN_IMAGE_AFTER=262144

@@ -2,11 +2,12 @@
 # timeout: 300
 # Snapshots that are damaged on disk, a full disk, a folder that cannot be written. A damaged snapshot is seen, named and passed
 # over for the one before; when none is left nothing starts over and nothing is overwritten.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
 base=$room/base
 dir=$room/dir
-job=("$jobs/bank" --transfers 8000 --work 150) # lasts as long on a busy machine as on an idle one
+job=("$jobs/bank" --transfers 5000 --work 150) # lasts as long on a busy machine as on an idle one
 large=("$jobs/heat" --size 300 --steps 4000)
 again=("$cairn" run --dir "$dir" -n 2 --interval off --keep 5)
 

@@ -3,6 +3,7 @@
 # The coordination service under faults, on one host: processes killed and paused, all killed at once, logs lost and damaged, a full
 # disk, another number of processes. Clients in all processes write down what they saw; that must be linearizable, over restarts
 # too, and nothing that was acknowledged may be missing at the end.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 load=$tools/program_coord_load
 dir=$room/dir

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# timeout: 900
+# timeout: 600
 # Kill jobs at random moments, and compare every answer with that of the run that nobody disturbed.
 #
-#   kill_loop.sh [TRIALS] [JOB...]      default: 30 trials over heat, bank and scan; SEED=n repeats a loop's choices
+#   kill_loop.sh [TRIALS] [JOB...]      default: 18 trials over heat, bank and scan; SEED=n repeats a loop's choices
 #
 # Ways to die: --kill at a percentage or a second; from outside one rank, two at once, or mpirun itself; and once more
 # soon after the restart. Snapshots are taken back to back in most trials, so that the kills fall into recording, writing
@@ -10,7 +10,7 @@
 # launch starts from the beginning although a snapshot had been committed, or cairn verify finds damage.
 . "$(dirname "$0")/common.sh"
 
-trials=${1:-30}
+trials=${1:-18}
 shift $(($# > 0 ? 1 : 0))
 names=("$@")
 [ ${#names[@]} -gt 0 ] || names=(heat bank scan)
@@ -25,7 +25,7 @@ twice=0
 
 command_of() {
     case $1 in
-    heat) command=("$jobs/heat" --size 300 --steps 15000) ;;
+    heat) command=("$jobs/heat" --size 300 --steps 600 --work 2000) ;;
     bank) command=("$jobs/bank" --transfers 8000 --work 120) ;;
     scan) command=("$jobs/scan" --read-rate 600K --group-by origin --agg 'count,mean(delay),max(delay)' "$top/data/flights") ;;
     *) command=("$jobs/$1") ;;
@@ -65,8 +65,9 @@ launches() {
     grep -c '^== launch' "$dir/log/mpirun.log" 2>/dev/null
 }
 
+# So many launches have begun, or the run has ended.
 is_launch() {
-    [ "$(launches)" -ge "$1" ]
+    [ "$(launches)" -ge "$1" ] || ! kill -0 "$pid" 2>/dev/null
 }
 
 # Kill $1 random ranks of the launch that is on now.

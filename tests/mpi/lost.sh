@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # timeout: 240
 # A process is killed and the others go on: messages, collectives, serving, snapshots, leaving.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
-limit=30
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 # Not mpirun alone: with a dead process it does not always end.

@@ -2,10 +2,10 @@
 # timeout: 200
 # heat goes on with another number of processes: stopped by SIGTERM, or killed, and the answer has the same bits. bank, whose
 # state belongs to processes, is refused clearly.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
-limit=90
 dir=$room/dir
-options=(--size 251 --steps 40000 --modes 2)
+options=(--size 251 --steps 700 --modes 2 --work 2000)
 
 run "$cairn" run --quiet --dir "$dir" --interval off -n 3 -- "$jobs/heat" "${options[@]}"
 expect_code 0 "heat, undisturbed"

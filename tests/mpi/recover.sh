@@ -2,16 +2,16 @@
 # timeout: 420
 # Recovery in place: processes die, ranks take their places, and all go back to a snapshot without a new launch. Each time the same
 # answer as undisturbed. Not judged: how long it takes (bench recover).
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
-limit=100
-trials=${1:-8}
+trials=${1:-5}
 seed=${CAIRN_SEED:-$RANDOM}
 RANDOM=$seed
 echo "seed $seed (CAIRN_SEED=$seed repeats it)"
 dir=$room/dir
 export CAIRN_SPAWNS=0 # but where it is what is looked at
-heat=("$jobs/heat" --size 240 --steps 6000)
+heat=("$jobs/heat" --size 240 --steps 700 --work 2000)
 bank=("$jobs/bank" --transfers 9000 --work 100)
 
 for name in heat bank; do

@@ -8,6 +8,7 @@
 # long that it is taken for dead, and then uses up a spare or is no spare any more. That is told apart by how many were
 # replaced, and counted: then a relaunch is right, and the answer must be, too. The ranks are made patient, so that it is
 # rare.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
 trials=${1:-12}

@@ -2,8 +2,8 @@
 # timeout: 200
 # scan: the answers of DuckDB on any number of processes, after kills, and on another number of processes; quoted line breaks that show
 # late; input that is odd, wrong or changed.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
-limit=60
 expected=$top/tests/mpi/expected
 flights=$top/data/flights
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

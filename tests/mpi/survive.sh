@@ -2,14 +2,16 @@
 # timeout: 400
 # Survive mode: processes of a scan are killed, the others finish the read without a restart, and the answer is the
 # same, once. What cannot survive is restarted as ever.
+#
+#   survive.sh [SEED [TRIALS]]      default: 7 trials at random after the fixed ones
+in_memory=yes
 . "$(dirname "$0")/common.sh"
-limit=60
 seed=${1:-1}
 RANDOM=$seed
 data=$room/stations
 query=(--format csv --group-by station --agg 'count,mean(temperature),min(temperature),max(temperature)')
 mkdir "$data"
-"$jobs/stations" --rows 2000000 --files 3 --seed "$seed" "$data" || fail "stations"
+"$jobs/stations" --rows 1400000 --files 3 --seed "$seed" "$data" || fail "stations"
 scan=("$jobs/scan" "${query[@]}" --read-rate 6M --block-size 100K "$data")
 run "$cairn" run -n 2 --dir "$room/plain" -- "$jobs/scan" "${query[@]}" "$data"
 expect_code 0 "undisturbed"
@@ -48,7 +50,7 @@ survive 5 0@40%,1@40%
 survive 8 7@20%,3@20%
 
 echo "- at random"
-for _ in $(seq 15); do
+for _ in $(seq "${2:-7}"); do
     count=$((3 + RANDOM % 6))
     victim=$((RANDOM % count))
     kills=$victim@$((RANDOM % 100))%
@@ -112,7 +114,7 @@ same "stop, and on"
 expect_text "$err" 'restarted from snapshot' "stop, and on"
 
 echo "- a job that is not made for it"
-heat=("$jobs/heat" --size 240 --steps 3000)
+heat=("$jobs/heat" --size 240 --steps 500 --work 2000)
 run "$cairn" run -n 4 --dir "$room/heat" -- "${heat[@]}"
 cp "$out" "$room/heat.txt"
 rm -rf "$room/heat"

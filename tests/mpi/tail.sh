@@ -3,6 +3,7 @@
 # What was acknowledged and then lost at the end of a log: zeros, a bit, a file cut off, a segment gone, another acceptor's log, no
 # mark. In one of three logs nothing is lost, and a line says what is missing; in two of three the launch refuses. And a job that
 # does nothing but hold the service ends when the service has ended.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 dir=$room/dir
 base=$room/base
