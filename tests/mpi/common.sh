@@ -65,6 +65,7 @@ run() {
 # The same in the background; its id is $pid. Wait for it with finish.
 begin() {
     out=$room/out err=$room/err
+    : >"$out" && : >"$err" # at once: what the run before has said must not be taken for this one's
     "$@" >"$out" 2>"$err" </dev/null &
     pid=$!
     started+=("$pid")
