@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 240
+# alone
 # A process is killed and the others go on: messages, collectives, serving, snapshots, leaving.
 in_memory=yes
 . "$(dirname "$0")/common.sh"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 420
+# alone
 # Recovery in place: processes die, ranks take their places, and all go back to a snapshot without a new launch. Each time the same
 # answer as undisturbed. Not judged: how long it takes (bench recover).
 in_memory=yes

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 240
+# alone
 # scan goes on in place when its processes are killed and spares take their places: the same answer as undisturbed.
 #
 #   recover_scan.sh [TRIALS]      default: 12 random trials after the fixed ones; SEED=n repeats their choices

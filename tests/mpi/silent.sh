@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 240
+# alone
 # Silence of a job is not silence of its process: who computes for long without a call is not lost, on a busy machine
 # either; who is killed is, at once; who is stopped is, after a while.
 #

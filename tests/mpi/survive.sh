@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 400
+# alone
 # Survive mode: processes of a scan are killed, the others finish the read without a restart, and the answer is the
 # same, once. What cannot survive is restarted as ever.
 #

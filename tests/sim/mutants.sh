@@ -59,7 +59,7 @@ libraries() {
 hunt() {
     status=0 most=$1
     shift
-    timeout 300 "$@" --seeds "$most" >"$work/hunt.txt" 2>&1 || status=$?
+    timeout 1800 "$@" --seeds "$most" >"$work/hunt.txt" 2>&1 || status=$?
     if [ "$status" -eq 1 ]; then
         sed -n 's/^FAILED seed \([0-9]*\) [^:]*: \([a-z]*\): .*/\1 \2/p' "$work/hunt.txt"
     else

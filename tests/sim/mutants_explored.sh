@@ -43,7 +43,7 @@ plant() {
 hunt() {
     status=0
     # shellcheck disable=SC2046
-    timeout 200 "$@" $(line run "$name") $most >"$work/hunt.txt" 2>&1 || status=$?
+    timeout 1800 "$@" $(line run "$name") $most >"$work/hunt.txt" 2>&1 || status=$?
     if [ "$status" -eq 1 ]; then
         sed -n 's/^FAILED [a-z]* \([0-9]*\) [^:]*: \([a-z]*\): .*/\1 \2/p' "$work/hunt.txt"
     else
