@@ -8,7 +8,7 @@ jobs=$build/jobs
 tools=$build/tests
 # How many times slower than a good machine this one may be: every limit and every deadline of a wait is that much longer. They are
 # there to end what hangs, and prove nothing else.
-slow=${CAIRN_TEST_SLOW:-4}
+slowness=${CAIRN_TEST_SLOW:-4}
 
 # The folder of a test is on the disk; with in_memory=yes, set before this file is read, in memory, if a GiB is free there and programs
 # may be run. For tests that would be as slow as the disk is, and prove nothing about it: a process that is killed loses no file.
@@ -56,10 +56,10 @@ fail() {
 limit=60
 run() {
     out=$room/out err=$room/err
-    timeout --foreground -k 5 "$((limit * slow))" "$@" >"$out" 2>"$err" </dev/null
+    timeout --foreground -k 5 "$((limit * slowness))" "$@" >"$out" 2>"$err" </dev/null
     code=$?
     show=$err
-    [ "$code" -ne 124 ] || fail "no end within $((limit * slow)) s: $*"
+    [ "$code" -ne 124 ] || fail "no end within $((limit * slowness)) s: $*"
 }
 
 # The same in the background; its id is $pid. Wait for it with finish.
@@ -75,8 +75,8 @@ begin() {
 finish() {
     local ticks=0
     while kill -0 "$pid" 2>/dev/null; do
-        if [ $((ticks += 1)) -gt $((limit * slow * 20)) ]; then
-            fail "no end within $((limit * slow)) s"
+        if [ $((ticks += 1)) -gt $((limit * slowness * 20)) ]; then
+            fail "no end within $((limit * slowness)) s"
             kill -KILL "$pid"
             break
         fi
@@ -88,7 +88,7 @@ finish() {
 
 # Wait until a condition (a command) holds: `until_true SECONDS command...`, seconds of a good machine
 until_true() {
-    local ticks=$(($1 * slow * 50))
+    local ticks=$(($1 * slowness * 50))
     shift
     while ! "$@" >/dev/null 2>&1; do
         [ $((ticks -= 1)) -gt 0 ] || return 1
