@@ -1,8 +1,6 @@
 /* Runs the failure detector's core in every process of a small world, through many seeds.
  *
- * test_detector [--seeds N] [--first S] [--twice] [--verbose]
- * Exits 1 at the first seed that breaks a property, and says which and why. A seed is all that there is to a run:
- * `test_detector --first SEED --seeds 1 --verbose` shows what happens in it.
+ * `test_detector --seed SEED --trace` shows what happens in one; seeds.c says what options there are.
  *
  * The world: up to 8 processes on up to 3 hosts. Each has a service thread that wakes every few milliseconds, whether
  * the job computes for seconds or calls all the time: it takes in what came, looks, judges, and sends a heartbeat to
@@ -24,14 +22,13 @@
 #include "agenda.h"
 #include "chance.h"
 #include "detector/accrual.h"
+#include "seeds.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define PROCESSES   8
 #define MS          UINT64_C(1000)
@@ -93,12 +90,12 @@ typedef struct world {
 } world;
 
 typedef struct totals {
-    uint64_t seeds, looks, deaths, detected, detect_sum, detect_most, jittery_detected, jittery_sum, jittery_most;
+    uint64_t looks, deaths, detected, detect_sum, detect_most, jittery_detected, jittery_sum, jittery_most;
     uint64_t wrong, wrong_fixed, watched, calm_watched, paused_suspected,
         trusted_again; /* watched: attended microseconds */
 } totals;
 
-static totals sum;
+static totals sum; /* of the seed that runs, or of all when they are printed */
 
 static void say(const world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -568,14 +565,14 @@ static void draw_faults(world *w)
     }
 }
 
-/* false: a property is broken. */
-static bool run(uint64_t seed, FILE *trace, uint64_t *digest)
+static void run(uint64_t seed, FILE *trace, void *of_one, seeds_outcome *outcome)
 {
     static world whole;
     world *w = &whole;
     event e;
 
     memset(w, 0, sizeof *w);
+    sum = (totals){0};
     w->c = chance_begin(seed);
     w->agenda.item_bytes = sizeof(event);
     w->trace = trace;
@@ -601,13 +598,33 @@ static bool run(uint64_t seed, FILE *trace, uint64_t *digest)
     for (uint32_t i = 0; i < w->count; i++) {
         free(w->p[i].memory);
     }
-    *digest = w->digest;
-    if (w->broken != NULL) {
-        printf("FAILED seed %" PRIu64 " (%u processes, %s): %s: %s\n", seed, w->count, w->jittery ? "jittery" : "calm",
-               w->broken, w->detail);
-        printf("what happened in it: test_detector --first %" PRIu64 " --seeds 1 --verbose\n", seed);
-    }
-    return w->broken == NULL;
+    memcpy(of_one, &sum, sizeof sum);
+    outcome->digest = w->digest;
+    outcome->broken = w->broken;
+    (void)snprintf(outcome->world, sizeof outcome->world, "%u processes, %s", w->count,
+                   w->jittery ? "jittery" : "calm");
+    (void)snprintf(outcome->detail, sizeof outcome->detail, "%s", w->detail);
+}
+
+static void add(void *to, const void *from)
+{
+    totals *all = to;
+    const totals *one = from;
+
+    all->looks += one->looks;
+    all->deaths += one->deaths;
+    all->detected += one->detected;
+    all->detect_sum += one->detect_sum;
+    all->detect_most = one->detect_most > all->detect_most ? one->detect_most : all->detect_most;
+    all->jittery_detected += one->jittery_detected;
+    all->jittery_sum += one->jittery_sum;
+    all->jittery_most = one->jittery_most > all->jittery_most ? one->jittery_most : all->jittery_most;
+    all->wrong += one->wrong;
+    all->wrong_fixed += one->wrong_fixed;
+    all->watched += one->watched;
+    all->calm_watched += one->calm_watched;
+    all->paused_suspected += one->paused_suspected;
+    all->trusted_again += one->trusted_again;
 }
 
 static double ms(uint64_t total, uint64_t count)
@@ -621,10 +638,10 @@ static double rate(uint64_t count)
     return sum.watched == 0 ? 0.0 : (double)count * 3600e6 / (double)sum.watched;
 }
 
-static void print_totals(double seconds)
+static void print(const void *all)
 {
-    printf("seeds %" PRIu64 ", %.1f s; looks at a process %" PRIu64 ", deaths %" PRIu64 "\n", sum.seeds, seconds,
-           sum.looks, sum.deaths);
+    memcpy(&sum, all, sizeof sum);
+    printf("looks at a process %" PRIu64 ", deaths %" PRIu64 "\n", sum.looks, sum.deaths);
     printf("calm: 0 wrong suspicions in %.0f h of looking at a process; a death is noticed by silence after %.0f ms on "
            "average, "
            "%.0f ms at most\n",
@@ -638,83 +655,26 @@ static void print_totals(double seconds)
            sum.trusted_again);
 }
 
-static const char usage[] = "usage: test_detector [options]\n"
-                            "  --seeds N    how many (10000)\n"
-                            "  --first S    the first one (1)\n"
-                            "  --twice      run each seed twice: both runs must be the same\n"
-                            "  --verbose    write what happens to stderr\n";
-
-static uint64_t number(const char *text)
+/* Too few seeds say nothing about it. */
+static void judge(const void *all, uint64_t seeds, seeds_outcome *outcome)
 {
-    char *end;
-    uint64_t value = strtoull(text, &end, 10);
-
-    if (end == text || *end != '\0') {
-        fprintf(stderr, "test_detector: not a number: %s\n%s", text, usage);
-        exit(2);
-    }
-    return value;
-}
-
-typedef struct arguments {
-    uint64_t first, seeds;
-    bool twice;
-    FILE *trace;
-} arguments;
-
-static void read_arguments(arguments *given, int argc, char **argv)
-{
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"first", required_argument, NULL, 'f'},
-        {"twice", no_argument, NULL, 't'},       {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
-    int letter;
-
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (letter) {
-        case 's':
-            given->seeds = number(optarg);
-            break;
-        case 'f':
-            given->first = number(optarg);
-            break;
-        case 't':
-            given->twice = true;
-            break;
-        case 'v':
-            given->trace = stderr;
-            break;
-        default:
-            fputs(usage, letter == 'h' ? stdout : stderr);
-            exit(letter == 'h' ? 0 : 2);
-        }
+    memcpy(&sum, all, sizeof sum);
+    if (seeds >= 1000 && rate(sum.wrong) > RATE_SHARE * rate(sum.wrong_fixed)) {
+        outcome->broken = "rate";
+        (void)snprintf(outcome->detail, sizeof outcome->detail, "%.2f wrong suspicions an hour, the floor alone %.2f",
+                       rate(sum.wrong), rate(sum.wrong_fixed));
     }
 }
 
 int main(int argc, char **argv)
 {
-    arguments given = {.first = 1, .seeds = 10000};
-    clock_t begin = clock();
+    static const seeds_kind detector = {.name = "test_detector",
+                                        .help = "",
+                                        .totals_bytes = sizeof(totals),
+                                        .run = run,
+                                        .add = add,
+                                        .print = print,
+                                        .judge = judge};
 
-    read_arguments(&given, argc, argv);
-    for (uint64_t seed = given.first; seed < given.first + given.seeds; seed++) {
-        uint64_t digest;
-        uint64_t again;
-
-        sum.seeds++;
-        if (!run(seed, given.trace, &digest)) {
-            return 1;
-        }
-        if (given.twice && (!run(seed, NULL, &again) || again != digest)) {
-            printf("FAILED seed %" PRIu64 ": a second run was another\n", seed);
-            return 1;
-        }
-    }
-    print_totals((double)(clock() - begin) / CLOCKS_PER_SEC);
-    if (given.seeds >= 1000 && rate(sum.wrong) > RATE_SHARE * rate(sum.wrong_fixed)) {
-        printf("FAILED seed %" PRIu64 " (and all others): rate: %.2f wrong suspicions an hour, the floor alone %.2f\n",
-               given.first, rate(sum.wrong), rate(sum.wrong_fixed));
-        return 1;
-    }
-    return 0;
+    return seeds_main(&detector, argc, argv);
 }

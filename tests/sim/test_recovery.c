@@ -1,5 +1,5 @@
 /* Runs the production core of src/recovery through many histories. A seed is all that there is to one:
- * `test_recovery --seed N --trace` shows every event of it.
+ * `test_recovery --seed N --trace` shows every event of it (seeds.c says what options there are beside its own).
  *
  * In a history 1 to 8 processes and 0 to 8 spares each hold a core. Consensus is one log, in which a view is chosen if it
  * follows the newest one there; every rank learns it in its order and with its own delay, several entries at once at
@@ -28,28 +28,21 @@
  *   stuck      with spares and a snapshot all live ranks are in the last view and its carriers go on, and what they
  *              send arrives (lost); else the leader has said that there is no hope. Within a bounded time. */
 #include "recovery_world.h"
+#include "seeds.h"
 
-#include <getopt.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static const char usage[] = "usage: test_recovery [options]\n"
-                            "  --seeds N    how many (10000)\n"
-                            "  --first S    the first one (1)\n"
-                            "  --seed S     only this one\n"
-                            "  --twice      run each seed twice: both runs must be the same\n"
-                            "  --trace      write every event to stderr\n"
-                            "  --count N    processes, 1 to 8 (drawn)\n"
-                            "  --calm       ranks die, and nothing else goes wrong\n"
-                            "  --blind      do not look at rc_check\n";
+static const char help[] = "  --count N    processes, 1 to 8 (drawn)\n"
+                           "  --calm       ranks die, and nothing else goes wrong\n"
+                           "  --blind      do not look at rc_check\n";
 
-typedef struct arguments {
-    uint64_t first, seeds;
-    bool twice;
-    recovery_options options;
-} arguments;
+static const struct option own[] = {{"count", required_argument, NULL, 'n'},
+                                    {"calm", no_argument, NULL, 'c'},
+                                    {"blind", no_argument, NULL, 'b'},
+                                    {NULL, 0, NULL, 0}};
+
+static recovery_options options;
 
 typedef struct totals {
     recovery_result sum;
@@ -64,13 +57,18 @@ static const char *property_text(property which)
     return texts[which];
 }
 
-static void add(totals *all, const recovery_result *one)
+static void add(void *to, const void *from)
 {
+    totals *all = to;
+    const totals *other = from;
     recovery_result *sum = &all->sum;
+    const recovery_result *one = &other->sum;
 
-    all->outcomes[one->outcome]++;
-    all->most_after = one->after > all->most_after ? one->after : all->most_after;
-    all->most_views = one->views > all->most_views ? one->views : all->most_views;
+    for (int i = 0; i < OUTCOMES; i++) {
+        all->outcomes[i] += other->outcomes[i];
+    }
+    all->most_after = other->most_after > all->most_after ? other->most_after : all->most_after;
+    all->most_views = other->most_views > all->most_views ? other->most_views : all->most_views;
     sum->half_begun += one->half_begun;
     sum->events += one->events;
     sum->views += one->views;
@@ -96,11 +94,12 @@ static void add(totals *all, const recovery_result *one)
     sum->committed += one->committed;
 }
 
-static void print_totals(const totals *all, uint64_t seeds, double seconds)
+static void print(const void *totals_of_all)
 {
+    const totals *all = totals_of_all;
     const recovery_result *s = &all->sum;
 
-    printf("seeds %" PRIu64 ", events %" PRIu64 ", %.1f s\n", seeds, s->events, seconds);
+    printf("events %" PRIu64 "\n", s->events);
     printf("ended: nothing lost %" PRIu64 ", all go on in a later view %" PRIu64 ", no spare %" PRIu64
            ", no snapshot %" PRIu64 ", a death before all had begun %" PRIu64 " (some believe that they had: %" PRIu64
            "), nobody left %" PRIu64 "\n",
@@ -119,94 +118,50 @@ static void print_totals(const totals *all, uint64_t seeds, double seconds)
            s->sent, s->consumed, s->dropped, s->cuts_taken, s->committed, all->most_after);
 }
 
-static uint64_t number(const char *text)
+static const char *take(int option, const char *value)
 {
-    char *end;
-    uint64_t value = strtoull(text, &end, 10);
-
-    if (end == text || *end != '\0') {
-        fprintf(stderr, "test_recovery: not a number: %s\n%s", text, usage);
-        exit(2);
+    switch (option) {
+    case 'n':
+        options.count = (uint32_t)seeds_number(value);
+        return options.count > PROCESSES_MAX ? "too many processes" : NULL;
+    case 'c':
+        options.calm = true;
+        return NULL;
+    default:
+        options.blind = true;
+        return NULL;
     }
-    return value;
 }
 
-static void read_arguments(arguments *given, int argc, char **argv)
+static void run(uint64_t seed, FILE *trace, void *of_one, seeds_outcome *became)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"first", required_argument, NULL, 'f'},
-        {"seed", required_argument, NULL, 'o'},  {"twice", no_argument, NULL, 't'},
-        {"trace", no_argument, NULL, 'v'},       {"count", required_argument, NULL, 'n'},
-        {"calm", no_argument, NULL, 'c'},        {"blind", no_argument, NULL, 'b'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
-    int option;
+    totals *t = of_one;
+    recovery_result *one = &t->sum;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            given->seeds = number(optarg);
-            break;
-        case 'f':
-            given->first = number(optarg);
-            break;
-        case 'o':
-            given->first = number(optarg);
-            given->seeds = 1;
-            break;
-        case 't':
-            given->twice = true;
-            break;
-        case 'v':
-            given->options.trace = stderr;
-            break;
-        case 'n':
-            given->options.count = (uint32_t)number(optarg);
-            break;
-        case 'c':
-            given->options.calm = true;
-            break;
-        case 'b':
-            given->options.blind = true;
-            break;
-        default:
-            fputs(usage, option == 'h' ? stdout : stderr);
-            exit(option == 'h' ? 0 : 2);
-        }
-    }
-    if (given->options.count > PROCESSES_MAX) {
-        fprintf(stderr, "test_recovery: at most %d processes\n", PROCESSES_MAX);
-        exit(2);
+    options.trace = trace;
+    rw_run(seed, &options, one);
+    t->outcomes[one->outcome] = 1;
+    t->most_after = one->after;
+    t->most_views = one->views;
+    became->digest = one->digest;
+    if (one->broken != HOLDS) {
+        became->broken = property_text(one->broken);
+        (void)snprintf(became->world, sizeof became->world, "%" PRIu32 " processes on %" PRIu32 " ranks", one->count,
+                       one->ranks);
+        (void)snprintf(became->detail, sizeof became->detail, "%s", one->detail);
     }
 }
 
 int main(int argc, char **argv)
 {
-    static totals sum;
-    arguments given = {.first = 1, .seeds = 10000};
-    recovery_result one, again;
-    clock_t start = clock();
+    static const seeds_kind kind = {.name = "test_recovery",
+                                    .help = help,
+                                    .options = own,
+                                    .totals_bytes = sizeof(totals),
+                                    .take = take,
+                                    .run = run,
+                                    .add = add,
+                                    .print = print};
 
-    read_arguments(&given, argc, argv);
-    for (uint64_t i = 0; i < given.seeds; i++) {
-        uint64_t seed = given.first + i;
-
-        rw_run(seed, &given.options, &one);
-        add(&sum, &one);
-        if (one.broken != HOLDS) {
-            printf("FAILED seed %" PRIu64 " (%" PRIu32 " processes on %" PRIu32 " ranks): %s: %s\n", seed, one.count,
-                   one.ranks, property_text(one.broken), one.detail);
-            printf("every event of it: test_recovery --seed %" PRIu64 " --trace\n", seed);
-            return 1;
-        }
-        if (given.twice) {
-            rw_run(seed, &given.options, &again);
-            if (again.digest != one.digest || again.events != one.events) {
-                printf("FAILED seed %" PRIu64 ": a second run was another: %016" PRIx64 " and %016" PRIx64 "\n", seed,
-                       one.digest, again.digest);
-                return 1;
-            }
-        }
-    }
-    print_totals(&sum, given.seeds, (double)(clock() - start) / CLOCKS_PER_SEC);
-    return 0;
+    return seeds_main(&kind, argc, argv);
 }

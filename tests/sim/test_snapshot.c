@@ -1,36 +1,39 @@
-/* Runs the snapshot core through many seeds of the simulator (simulator.h says what is drawn and checked).
+/* Runs the snapshot core through many seeds of the simulator (simulator.h says what is drawn and checked; seeds.c, what its
+ * options are beside its own):
  *
- * test_snapshot [--seeds N] [--first S] [--twice] [--verbose] [--count N] [--job NAME] [--calm] [--lose] [--blind]
- * Exits 1 at the first seed that breaks a property, and says which and why. A seed is all that there is to a run:
- * `test_snapshot --first SEED --seeds 1 --verbose` shows every event of it. --twice: runs each seed twice and compares.
- */
+ *   --count N    processes, 1 to 8 (drawn)
+ *   --job NAME   loop, loop-any, bank, naive, shifted, mixed, bank-calls or phases (drawn)
+ *   --calm       no failures, nobody leaves early
+ *   --lose       a process dies in the middle
+ *   --blind      do not look at the core's own invariants */
+#include "seeds.h"
 #include "simulator.h"
 
-#include <getopt.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static const char usage[] = "usage: test_snapshot [options]\n"
-                            "  --seeds N    how many (10000)\n"
-                            "  --first S    the first one (1)\n"
-                            "  --twice      run each seed twice: both runs must be the same\n"
-                            "  --verbose    write every event to stderr\n"
-                            "  --count N    processes, 1 to 8 (drawn)\n"
-                            "  --job NAME   loop, loop-any, bank, naive, shifted, mixed, bank-calls or phases (drawn)\n"
-                            "  --calm       no failures, nobody leaves early\n"
-                            "  --lose       a process dies in the middle\n"
-                            "  --blind      do not look at the core's own invariants\n";
+static const char help[] = "  --count N    processes, 1 to 8 (drawn)\n"
+                           "  --job NAME   loop, loop-any, bank, naive, shifted, mixed, bank-calls or phases (drawn)\n"
+                           "  --calm       no failures, nobody leaves early\n"
+                           "  --lose       a process dies in the middle\n"
+                           "  --blind      do not look at the core's own invariants\n";
+
+static const struct option own[] = {{"count", required_argument, NULL, 'n'}, {"job", required_argument, NULL, 'j'},
+                                    {"calm", no_argument, NULL, 'c'},        {"lose", no_argument, NULL, 'l'},
+                                    {"blind", no_argument, NULL, 'b'},       {NULL, 0, NULL, 0}};
+
+static sim_options options = {.job = -1};
 
 typedef struct totals {
-    uint64_t seeds, attempts, committed, abandoned[8], messages, in_flight, held, events, rounds;
+    uint64_t attempts, committed, abandoned[8], messages, in_flight, held, events, rounds;
     uint64_t fair_attempts, fair_held;
 } totals;
 
-static void add(totals *sum, const sim_result *one)
+static void add(void *to, const void *from)
 {
-    sum->seeds++;
+    totals *sum = to;
+    const totals *one = from;
+
     sum->attempts += one->attempts;
     sum->committed += one->committed;
     sum->messages += one->messages;
@@ -41,15 +44,14 @@ static void add(totals *sum, const sim_result *one)
     for (int i = 0; i < 8; i++) {
         sum->abandoned[i] += one->abandoned[i];
     }
-    if (sim_job_is_fair(one->job)) {
-        sum->fair_attempts += one->attempts;
-        sum->fair_held += one->abandoned[1];
-    }
+    sum->fair_attempts += one->fair_attempts;
+    sum->fair_held += one->fair_held;
 }
 
-static void print_totals(const totals *sum, double seconds)
+static void print(const void *totals_of_all)
 {
-    printf("seeds %" PRIu64 ", %.1f s\n", sum->seeds, seconds);
+    const totals *sum = totals_of_all;
+
     printf("attempts %" PRIu64 ": committed %" PRIu64 "; abandoned: job waited for a held message %" PRIu64
            ", job finished %" PRIu64 ", write failed %" PRIu64 ", superseded %" PRIu64 ", never met by others %" PRIu64
            "\n",
@@ -62,118 +64,69 @@ static void print_totals(const totals *sum, double seconds)
            sum->messages, sum->in_flight, sum->held, sum->rounds, sum->events);
 }
 
-static int find_job(const char *name)
+static const char *take(int letter, const char *value)
 {
-    for (int i = 0; i < SIM_JOBS; i++) {
-        if (strcmp(name, sim_job_text((sim_job)i)) == 0) {
-            return i;
+    switch (letter) {
+    case 'n':
+        options.count = (uint32_t)seeds_number(value);
+        return options.count > SIM_PROCESSES_MAX ? "too many processes" : NULL;
+    case 'j':
+        for (options.job = 0; options.job < SIM_JOBS; options.job++) {
+            if (strcmp(value, sim_job_text((sim_job)options.job)) == 0) {
+                return NULL;
+            }
         }
+        return "no such job";
+    case 'c':
+        options.calm = true;
+        return NULL;
+    case 'l':
+        options.lose = true;
+        return NULL;
+    default:
+        options.blind = true;
+        return NULL;
     }
-    fprintf(stderr, "test_snapshot: no such job: %s\n%s", name, usage);
-    exit(2);
 }
 
-static uint64_t number(const char *text)
+static void run(uint64_t seed, FILE *trace, void *of_one, seeds_outcome *outcome)
 {
-    char *end;
-    uint64_t value = strtoull(text, &end, 10);
+    totals *t = of_one;
+    sim_result one;
 
-    if (end == text || *end != '\0') {
-        fprintf(stderr, "test_snapshot: not a number: %s\n%s", text, usage);
-        exit(2);
+    options.trace = trace;
+    sim_run(seed, &options, &one);
+    t->attempts = one.attempts;
+    t->committed = one.committed;
+    t->messages = one.messages;
+    t->in_flight = one.in_flight;
+    t->held = one.held;
+    t->events = one.events;
+    t->rounds = one.rounds;
+    memcpy(t->abandoned, one.abandoned, sizeof t->abandoned);
+    if (sim_job_is_fair(one.job)) {
+        t->fair_attempts = one.attempts;
+        t->fair_held = one.abandoned[1];
     }
-    return value;
-}
-
-typedef struct arguments {
-    uint64_t first, seeds;
-    bool twice;
-    sim_options options;
-} arguments;
-
-static void read_arguments(arguments *given, int argc, char **argv)
-{
-    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
-                                            {"first", required_argument, NULL, 'f'},
-                                            {"twice", no_argument, NULL, 't'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"job", required_argument, NULL, 'j'},
-                                            {"calm", no_argument, NULL, 'c'},
-                                            {"lose", no_argument, NULL, 'l'},
-                                            {"blind", no_argument, NULL, 'b'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    int letter;
-
-    while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (letter) {
-        case 's':
-            given->seeds = number(optarg);
-            break;
-        case 'f':
-            given->first = number(optarg);
-            break;
-        case 't':
-            given->twice = true;
-            break;
-        case 'v':
-            given->options.trace = stderr;
-            break;
-        case 'n':
-            given->options.count = (uint32_t)number(optarg);
-            break;
-        case 'j':
-            given->options.job = find_job(optarg);
-            break;
-        case 'c':
-            given->options.calm = true;
-            break;
-        case 'l':
-            given->options.lose = true;
-            break;
-        case 'b':
-            given->options.blind = true;
-            break;
-        default:
-            fputs(usage, letter == 'h' ? stdout : stderr);
-            exit(letter == 'h' ? 0 : 2);
-        }
-    }
-    if (given->options.count > SIM_PROCESSES_MAX) {
-        fprintf(stderr, "test_snapshot: at most %d processes\n", SIM_PROCESSES_MAX);
-        exit(2);
+    outcome->digest = one.digest;
+    if (one.broken != SIM_OK) {
+        outcome->broken = sim_property_text(one.broken);
+        (void)snprintf(outcome->world, sizeof outcome->world, "%" PRIu32 " processes, job %s", one.count,
+                       sim_job_text(one.job));
+        (void)snprintf(outcome->detail, sizeof outcome->detail, "%s", one.detail);
     }
 }
 
 int main(int argc, char **argv)
 {
-    arguments given = {.first = 1, .seeds = 10000, .options = {.job = -1}};
-    totals sum = {0};
-    sim_result one, again;
-    clock_t start = clock();
+    static const seeds_kind kind = {.name = "test_snapshot",
+                                    .help = help,
+                                    .options = own,
+                                    .totals_bytes = sizeof(totals),
+                                    .take = take,
+                                    .run = run,
+                                    .add = add,
+                                    .print = print};
 
-    read_arguments(&given, argc, argv);
-    for (uint64_t i = 0; i < given.seeds; i++) {
-        uint64_t seed = given.first + i;
-
-        sim_run(seed, &given.options, &one);
-        add(&sum, &one);
-        if (one.broken != SIM_OK) {
-            printf("FAILED seed %" PRIu64 " (%" PRIu32 " processes, job %s): %s: %s\n", seed, one.count,
-                   sim_job_text(one.job), sim_property_text(one.broken), one.detail);
-            printf("every event of it: test_snapshot --first %" PRIu64 " --seeds 1 --verbose\n", seed);
-            return 1;
-        }
-        if (given.twice) {
-            sim_run(seed, &given.options, &again);
-            if (again.digest != one.digest) {
-                printf("FAILED seed %" PRIu64 ": a second run was another: %016" PRIx64 " and %016" PRIx64 "\n", seed,
-                       one.digest, again.digest);
-                return 1;
-            }
-        }
-    }
-    print_totals(&sum, (double)(clock() - start) / CLOCKS_PER_SEC);
-    return 0;
+    return seeds_main(&kind, argc, argv);
 }
