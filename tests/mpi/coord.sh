@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # timeout: 240
-# alone
 # The coordination service: its handles in the processes of a job; and `cairn kv` against processes that hold it (jobs/coord):
 # every command, cas races, locks whose tokens rise, watches that go on, paused processes, everything again after a stop.
 . "$(dirname "$0")/common.sh"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # timeout: 300
-# alone
 # The coordination service under faults, on one host: processes killed and paused, all killed at once, logs lost and damaged, a full
 # disk, another number of processes. Clients in all processes write down what they saw; that must be linearizable, over restarts
 # too, and nothing that was acknowledged may be missing at the end.

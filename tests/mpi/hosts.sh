@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # timeout: 240
-# alone
 # Two hosts: a rank, a daemon or mpirun is killed, and the job goes on from its snapshot. The hosts are this machine under two names,
 # each with its own host name and its own /dev/shm, reached through a stand-in for ssh; only root can make them.
 . "$(dirname "$0")/common.sh"

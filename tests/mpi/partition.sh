@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # timeout: 240
-# alone
 # The coordination service on three hosts whose network is divided and healed again. The hosts are this machine three times: network,
 # host name and /dev/shm of their own, bridges between them in a fourth network, a stand-in for ssh; only root can make them.
 # Two networks: only the one of the job's messages is divided, since mpirun ends a job whose daemons it does not reach.

@@ -133,7 +133,7 @@ lost_in_one() {
         all_from_another) text='the one of acceptor 2' ;;
         zeroed_and_no_mark) text='log.mark is missing' ;;
         esac
-        CAIRN_ELECTION=2 LATE_PROCESS=1 LATE_MS=700 LD_PRELOAD=$tools/preload_late.so \
+        CAIRN_ELECTION=1 LATE_PROCESS=1 LATE_MS=350 LD_PRELOAD=$tools/preload_late.so \
             begin "$cairn" run -n 3 --dir "$dir" -- "$jobs/coord"
         until_true 90 grep -q serving "$out" || fail "$what: no service"
         [ "$(kv get acked)" = precious ] || fail "$what: what was acknowledged is lost"
