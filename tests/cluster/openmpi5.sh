@@ -45,7 +45,7 @@ outside() {
     [ -n "$mirror" ] || [ -f "$root/ready" ] || skip "apt knows no mirror of Debian here (CAIRN_DEBIAN_MIRROR names one)"
     mkdir -p "$folder" "$top/build" || exit 1
     exec 9>"$folder/lock"
-    flock -w 900 9 || skip "another run holds $folder"
+    flock -w 3600 9 || skip "another run holds $folder"
 
     # The first process in the namespaces dies with unshare, unshare with us, and all the others with the first.
     CAIRN_DEBIAN_MIRROR=$mirror setpriv --pdeathsig KILL \

@@ -3,7 +3,7 @@
 # alone
 # scan goes on in place when its processes are killed and spares take their places: the same answer as undisturbed.
 #
-#   recover_scan.sh [TRIALS]      default: 12 random trials after the fixed ones; SEED=n repeats their choices
+#   recover_scan.sh [TRIALS]      default: 8 random trials after the fixed ones; SEED=n repeats their choices
 #
 # Where a snapshot was committed before the kill there must be no relaunch. On a busy machine a rank may be silent for so
 # long that it is taken for dead, and then uses up a spare or is no spare any more. That is told apart by how many were
@@ -12,7 +12,7 @@
 in_memory=yes
 . "$(dirname "$0")/common.sh"
 
-trials=${1:-12}
+trials=${1:-8}
 seed=${SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$((seed % 32768))
 dir=$room/dir
