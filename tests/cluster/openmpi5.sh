@@ -130,7 +130,7 @@ the_demo() {
 }
 
 heat_killed() {
-    local heat=("$jobs/heat" --size 240 --steps 6000) kill
+    local heat=("$jobs/heat" --size 240 --steps 700 --work 2000) kill
     echo "- heat: killed, crashed, another number of processes"
     quiet_run -n 4 --dir "$room/heat" -- "${heat[@]}"
     expect_code 0 "heat, undisturbed"
@@ -148,7 +148,7 @@ heat_killed() {
 }
 
 stopped() {
-    local heat=("$jobs/heat" --size 240 --steps 6000)
+    local heat=("$jobs/heat" --size 240 --steps 700 --work 2000)
     echo "- heat: stopped by SIGTERM, and on with 3 processes"
     begin "$cairn" run -n 4 --interval off --dir "$room/heat" -- "${heat[@]}"
     until_true 20 grep -q 'phase running' "$room/heat/status/process-000003" || fail "stop: heat never ran"
@@ -191,10 +191,10 @@ survived() {
 
 in_place() {
     echo "- heat --spares: one is killed, a spare takes its place"
-    quiet_run -n 3 --dir "$room/plain-heat" -- "$jobs/heat" --size 240 --steps 6000
+    quiet_run -n 3 --dir "$room/plain-heat" -- "$jobs/heat" --size 240 --steps 700 --work 2000
     expect_code 0 "undisturbed heat"
     cp "$out" "$room/expected.heat"
-    quiet_run -n 3 --spares 1 --interval 0.1 --kill 2@60% --dir "$room/in-place" -- "$jobs/heat" --size 240 --steps 6000
+    quiet_run -n 3 --spares 1 --interval 0.1 --kill 2@60% --dir "$room/in-place" -- "$jobs/heat" --size 240 --steps 700 --work 2000
     expect_code 0 "in place"
     cmp -s "$out" "$room/expected.heat" || fail "in place: another answer"
     expect_text "$err" 'process 2 recovered in place on a spare from snapshot' "in place"
