@@ -164,7 +164,8 @@ enum control {
     CONTROL_SPAWN,     /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
     CONTROL_PORT,      /* from who has spawned: a port_offer to connect to                        */
     CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
-    CONTROL_LOST       /* the last word to a process that was declared lost              */
+    CONTROL_LOST,      /* the last word to a process that was declared lost              */
+    CONTROL_ENDED      /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
 };
 
 /* What this process knows of another one's death. */
@@ -477,6 +478,8 @@ void cairn_detect(cairn_process *p);
  * peer suspected, if it may be silent for so many seconds more than usual. */
 bool cairn_detector_look(cairn_process *p, double now);
 bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double more);
+/* CONTROL_ENDED came. */
+void cairn_detector_told(cairn_process *p, uint64_t number);
 double cairn_detector_silence(const cairn_process *p, uint32_t peer); /* seconds */
 void cairn_detector_moved(cairn_process *p, uint32_t peer);           /* another rank is this peer now */
 
