@@ -95,6 +95,13 @@ bool cairn_run_slurm_can_srun(char *text, size_t bytes)
     return found;
 }
 
+bool cairn_run_slurm_can_hold(const cairn_run *run)
+{
+    /* GNU env since coreutils 8.31. */
+    return run->options.nodes.count > 0 && !run->options.srun &&
+           system("env --block-signal=TERM true 2>/dev/null") == 0;
+}
+
 /* "allocated*" does not answer; "draining" goes on with what it has; "unknown" are those that a slurmctld which has just
  * begun has not asked yet. */
 static bool is_dead(const char *state)

@@ -257,6 +257,8 @@ struct cairn_process {
     uint32_t failures;     /* attempts in a row that could not be written   */
     double cost;           /* seconds that the last snapshot took from the job, measured */
     bool stop_wished;      /* SIGUSR2 */
+    double term_grace;     /* seconds from SIGTERM to the end */
+    double term_at;        /* SIGTERM came; 0: it did not     */
     double stop_wished_at; /* what is recorded later is the last snapshot */
     bool stop_begun;
     kill_order *kills;

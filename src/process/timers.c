@@ -22,6 +22,7 @@
 static cairn_process *the_process;
 static volatile sig_atomic_t snapshot_signal;
 static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t term_signal;
 
 static void on_signal(int number)
 {
@@ -29,6 +30,7 @@ static void on_signal(int number)
         snapshot_signal = 1;
     } else {
         stop_signal = 1;
+        term_signal |= number == SIGTERM;
     }
 }
 
@@ -266,6 +268,19 @@ static void signals(cairn_process *p)
     }
 }
 
+/* Whoever sent SIGTERM wants this process to be gone, with a last snapshot or without. */
+static void obey_term(cairn_process *p, double now)
+{
+    if (term_signal == 0) {
+        return;
+    }
+    p->term_at = p->term_at > 0.0 ? p->term_at : now;
+    if (now > p->term_at + p->term_grace) {
+        (void)signal(SIGTERM, SIG_DFL);
+        (void)kill(getpid(), SIGTERM); /* not raise: only the job's own threads take signals */
+    }
+}
+
 static void coordinate(cairn_process *p, double now)
 {
     if (p->lost_count > 0 && p->stop_wished && !p->stopped && !p->finishing) {
@@ -292,6 +307,7 @@ void cairn_timers(cairn_process *p)
     double now = cairn_now();
 
     signals(p);
+    obey_term(p, now);
     for (size_t i = 0; i < p->kill_count; i++) {
         if (p->kills[i].process == p->self && !p->kills[i].done && p->kills[i].seconds >= 0.0 &&
             now - p->started >= p->kills[i].seconds) {
@@ -348,6 +364,7 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
 {
     const char *kills = getenv(CAIRN_ENV_KILL);
     const char *keep = getenv(CAIRN_ENV_KEEP);
+    const char *term = getenv(CAIRN_ENV_TERM);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     cairn_status status = parse_interval(p, error);
 
@@ -367,6 +384,9 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
     if (kills != NULL) {
         status = parse_kills(p, kills, error);
     }
+    if (status == CAIRN_OK && term != NULL && (p->term_grace = seconds_of(CAIRN_ENV_TERM, term, error)) < 0.0) {
+        status = CAIRN_E_INVALID;
+    }
     if (status == CAIRN_OK && p->dir[0] != '\0') {
         status = open_beat(p, error);
     }
@@ -378,6 +398,9 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
         sigemptyset(&action.sa_mask);
         sigaction(SIGUSR1, &action, NULL);
         sigaction(SIGUSR2, &action, NULL);
+        if (term != NULL) {
+            sigaction(SIGTERM, &action, NULL);
+        }
         on_exit(on_end, NULL);
     }
     return CAIRN_OK;

@@ -103,6 +103,17 @@ snapshot_of() {
     await 40 "$*" has_committed "$dir"
 }
 
+all_run() {
+    [ "$(cat "$dir"/status/process-* | grep -c 'phase running')" -eq 3 ]
+}
+
+# A job that takes no snapshot unless it is told to: what it goes on from is its last one.
+without_snapshots() {
+    CAIRN_RUN_OPTIONS="--interval off" submit "$@"
+    await 40 "$*" all_run
+    has_committed "$dir" && fail "$*: there is a snapshot already"
+}
+
 # stop_from HOST: cairn stop, as `run` would
 stop_from() {
     out=$room/out err=$room/err
@@ -161,13 +172,16 @@ echo "- its time limit is near (goes on beside the next ones)"
 submit bank --time=1 --signal=B:TERM@60 -- "${quick[@]}" --work 60000
 limited=$id
 
-echo "- it is requeued from outside"
-snapshot_of bank -- "${slow[@]}"
-on head scontrol requeue "$id"
-ends_well "requeued"
-expect_text "$log" 'Slurm has taken the job already \(.*restart 1\)' "requeued"
-expect_text "$log" 'start 1 on .*' "requeued"
-expect_text "$log" 'restarted from snapshot' "requeued"
+for by in "" by_srun; do
+    what="it is requeued from outside${by:+, by srun}"
+    echo "- $what"
+    $by without_snapshots bank -- "${slow[@]}"
+    on head scontrol requeue "$id"
+    ends_well "$what"
+    expect_text "$log" 'Slurm has taken the job already \(.*restart 1\)' "$what"
+    expect_text "$log" 'start 1 on .*' "$what"
+    expect_text "$log" 'restarted from snapshot 1 ' "$what"
+done
 
 echo "- slurmctld is restarted; while it is away a process is killed"
 snapshot_of bank -- "${slow[@]}"
@@ -214,7 +228,7 @@ stop_from head
 took "stop"
 
 echo "- cancelled: not handed in again; another job goes on in its DIR, unless it was told not to while it was queued"
-snapshot_of bank -- "${slow[@]}"
+without_snapshots bank -- "${slow[@]}"
 on head scancel "$id"
 await 30 "cancelled" is_over
 await 20 "cancelled" says 'Slurm has taken the job already \(.*\): nothing to do here'
@@ -235,7 +249,7 @@ expect_text "$log" 'not requeued: it was restarted 0 times, and CAIRN_REQUEUES i
 took "in the same DIR"
 
 echo "- preempted"
-snapshot_of bank -- "${slow[@]}"
+without_snapshots bank -- "${slow[@]}"
 first=$id
 submit bank --partition=urgent --exclusive -- "${quick[@]}"
 ends_well "the urgent one"
