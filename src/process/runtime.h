@@ -25,6 +25,7 @@
 #include <cairn/cairn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 /* A message in memory. Counted: the box or a request holds one reference, a cut another. */
 typedef struct node {
@@ -252,11 +253,13 @@ struct cairn_process {
     double interval; /* seconds; < 0: off */
     bool interval_auto;
     double mtbf, next_snapshot, attempt_began;
-    double recorded_at;    /* cairn_now() of the newest recording           */
-    double not_before;     /* after a failed write: no snapshot by itself before */
-    uint32_t failures;     /* attempts in a row that could not be written   */
-    double cost;           /* seconds that the last snapshot took from the job, measured */
-    bool stop_wished;      /* SIGUSR2 */
+    double recorded_at; /* cairn_now() of the newest recording           */
+    double not_before;  /* after a failed write: no snapshot by itself before */
+    uint32_t failures;  /* attempts in a row that could not be written   */
+    double cost;        /* seconds that the last snapshot took from the job, measured */
+    bool stop_wished;   /* SIGUSR2 */
+    ino_t record_inode; /* of DIR/run.json, as it was read last */
+    struct timespec record_changed;
     double term_grace;     /* seconds from SIGTERM to the end */
     double term_at;        /* SIGTERM came; 0: it did not     */
     double stop_wished_at; /* what is recorded later is the last snapshot */
@@ -408,6 +411,9 @@ void cairn_arena_free(char *arena, size_t bytes);
 /* --- timers.c --- */
 cairn_status cairn_timers_start(cairn_process *p, cairn_error *error);
 void cairn_timers(cairn_process *p);
+/* Another launch has begun in DIR since: this process ends, without a word of it left there. By anybody, also the
+ * writer's thread, before anything is written. */
+void cairn_end_if_superseded(const cairn_process *p);
 /* Seconds between two snapshots, from begin to begin; < 0: none by themselves. */
 double cairn_period(const cairn_process *p);
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt);

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BEAT_SECONDS         0.1
@@ -82,6 +83,40 @@ static cairn_status open_beat(cairn_process *p, cairn_error *error)
     }
     cairn_beat_now(p, CAIRN_PHASE_STARTING, -1);
     return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- superseded */
+
+/* On a host that was cut off a launch may live on when another one has long begun in its DIR: it has nothing to say there
+ * any more. DIR/run.json counts the launches. */
+void cairn_end_if_superseded(const cairn_process *p)
+{
+    cairn_run_record *record = NULL;
+
+    if (p->run[0] == '\0' || cairn_run_record_read(p->dir, &record, NULL) != CAIRN_OK) {
+        return;
+    }
+    if (strcmp(record->run, p->run) != 0 || record->launches > p->launch + 1) {
+        fprintf(stderr, "cairn: process %u: launch %u of %s is over, another one has begun: this process ends\n",
+                p->self, p->launch, p->dir);
+        _exit(CAIRN_EXIT_AGAIN); /* its sign of life is another one's by now */
+    }
+    cairn_run_record_free(record);
+}
+
+static void look_at_record(cairn_process *p)
+{
+    char path[4096];
+    struct stat now;
+
+    (void)snprintf(path, sizeof path, "%.3000s/run.json", p->dir);
+    if (p->dir[0] != '\0' && p->run[0] != '\0' && stat(path, &now) == 0 &&
+        (now.st_ino != p->record_inode || now.st_mtim.tv_sec != p->record_changed.tv_sec ||
+         now.st_mtim.tv_nsec != p->record_changed.tv_nsec)) {
+        cairn_end_if_superseded(p);
+        p->record_inode = now.st_ino;
+        p->record_changed = now.st_mtim;
+    }
 }
 
 /* ---------------------------------------------------------------- ordered kills */
@@ -319,6 +354,7 @@ void cairn_timers(cairn_process *p)
     }
     if (now >= p->beat_at) {
         p->beat_at = now + BEAT_SECONDS;
+        look_at_record(p);
         cairn_beat_now(p, p->finishing && !p->stopped ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, -1);
     }
 }

@@ -84,6 +84,10 @@ process_of() {
     sed -n "s/.* pid \([0-9]*\) host $1 .*/\1/p" "$dir"/status/process-* | head -n 1
 }
 
+no_process_on() {
+    ! on "$1" pgrep -x bank
+}
+
 batch_host() {
     on head scontrol show job "$id" | sed -n 's/.*BatchHost=\(.*\)/\1/p'
 }
@@ -282,12 +286,14 @@ use bank "$one"
 [ "$(batch_host)" != "$victim" ] || fail "the batch script's own host was cut off"
 ends_well "a host is cut off, by mpirun"
 expect_text "$log" "host $victim was lost; restart 1 of" "a host is cut off, by mpirun"
-# Here nobody ends it as long as Slurm does not reach it; it holds its log, and the next launch waits.
+# Here nobody ends it as long as Slurm does not reach it: it sees in DIR that another launch has begun, and ends itself. Until
+# then it holds its log, and the next launch waits.
 use bank "$other"
 await 60 "a host is cut off, by srun" says "host $victim was lost; restart 1 of"
-heal "$victim"
+await 30 "the process on the host that is cut off" no_process_on "$victim"
 ends_well "a host is cut off, by srun"
 expect_text "$log" 'restarted from snapshot' "a host is cut off, by srun"
+heal "$victim"
 
 echo "- the host of the batch script is cut off; Slurm's other hosts hand the job in again, while it goes on there as well"
 submit scan --nodes=2 -- --read-rate 35K "${flights[@]}"

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/common.sh"
 dir=$room/dir
 unset "${!SLURM_@}"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 job=("$jobs/bank" --accounts 10 --transfers 2000 --work 10000)
 go=("$cairn" run --dir "$dir" -n 2 --interval 0.3)
 
@@ -128,6 +129,15 @@ until_true 30 all_run || fail "SIGTERM to one that computes: it does not run"
 kill -TERM "$(pid_of 1)"
 until_true 30 grep -q 'process 1 is lost' "$err" || fail "SIGTERM to one that computes: it lives"
 finish
+rm -rf "$dir"
+
+echo "- another launch has begun in DIR meanwhile, as when this one's host had been cut off: it ends, and writes nothing more there"
+CAIRN_DIR=$dir CAIRN_INTERVAL=0.3 begin mpirun "${raw[@]}" --oversubscribe -n 2 "${job[@]}"
+until_true 30 has_committed "$dir" || fail "superseded: no snapshot"
+sed -i 's/"launches": *1/"launches": 2/' "$dir/run.json"
+finish
+[ "$code" -ne 0 ] || fail "superseded: it came to its end"
+expect_text "$err" 'process [01]: launch 0 of .* is over, another one has begun: this process ends' "superseded"
 rm -rf "$dir"
 
 echo "- one run makes room for another"
