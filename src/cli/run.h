@@ -5,6 +5,7 @@
  *   run_hosts.c   which hosts are left
  *   run_dialect.c which Open MPI's mpirun it is, and what that calls things
  *   run_slurm.c   hosts, processes and srun in a Slurm allocation
+ *   run_slurm_read.c  what Slurm's commands print
  *   run_stop.c    DIR/stop: wishes of `cairn stop`
  *   run_launch.c  one mpirun: its arguments and environment
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
@@ -219,6 +220,10 @@ cairn_status cairn_run_slurm_hosts(cairn_run *run, cairn_error *error);
 bool cairn_run_slurm_can_srun(char *text, size_t bytes);
 /* Whether mpirun and its daemons can be kept from taking SIGTERM. */
 bool cairn_run_slurm_can_hold(const cairn_run *run);
+/* A line of `sinfo --format='%N %T'`: a node that is dead, its name and its state. */
+bool cairn_run_slurm_read_dead(const char *line, char name[CAIRN_NODE_NAME_BYTES], char state[64]);
+/* A line of `srun --mpi=list`: PMIx is there. */
+bool cairn_run_slurm_read_pmix(const char *line);
 /* Take the hosts that Slurm calls dead for lost. How many that are new. */
 uint32_t cairn_run_slurm_look(cairn_run *run);
 
