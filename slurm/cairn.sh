@@ -87,7 +87,7 @@ cairn_requeue() {
 
 # cairn_batch JOB [ARGS]: the whole of a batch script, but for its #SBATCH lines.
 cairn_batch() {
-    local cairn job code again options=() words
+    local cairn job code again wish options=() words
     CAIRN_HOME=${CAIRN_HOME:-${SLURM_SUBMIT_DIR:-.}}
     CAIRN_DIR=${CAIRN_DIR:-${SLURM_SUBMIT_DIR:-.}/$1-${SLURM_JOB_ID:-0}.cairn}
     cairn=$(cairn_find bin cairn) && job=$(cairn_find jobs "$1") || exit 2
@@ -128,7 +128,8 @@ cairn_batch() {
         exit 0
         ;;
     85)
-        if [ -e "$CAIRN_DIR/stop" ] && ! grep -q '^cairn-stop 1 yield' "$CAIRN_DIR/stop"; then
+        # A request to make room may be gone by now, with whoever made it at work.
+        if wish=$(cat "$CAIRN_DIR/stop" 2>/dev/null) && [[ $wish != 'cairn-stop 1 yield'* ]]; then
             cairn_log "stopped for good, by cairn stop: not requeued"
             exit 85
         fi

@@ -29,6 +29,7 @@
 #define CAIRN_ENV_LEASES      "CAIRN_LEASES" /* 1: the leader of the coordination service answers reads by its lease  */
 #define CAIRN_ENV_LOG_SEGMENT "CAIRN_LOG_SEGMENT" /* bytes of a segment of the consensus log, default 1 MiB */
 #define CAIRN_ENV_IMAGE_AFTER "CAIRN_IMAGE_AFTER" /* bytes of consensus log before an image is made, default 64 MiB */
+#define CAIRN_ENV_TERM        "CAIRN_TERM" /* seconds: SIGTERM is as SIGUSR2, and ends a process that is still there then */
 /* SIGUSR1 to a process: take a snapshot. SIGUSR2: take a snapshot, then stop with exit status 85. mpirun forwards
  * both to all. */
 

@@ -11,8 +11,9 @@
 /* A process that is paused takes nothing, and what MPI keeps for it fills what MPI has room for in all: with shared memory
  * 512 fragments, and then this process can send to nobody (btl_vader_free_list_max). So every MARK_EVERY-th frame to a
  * peer is a synchronous send, done when the peer has it; with MARKS_MAX of them under way further frames wait here. */
-#define MARK_EVERY 32
-#define MARKS_MAX  3
+#define MARK_EVERY   32
+#define MARKS_MAX    3
+#define CLOSE_ROUNDS 3000 /* of a millisecond, for what was said last to go out */
 
 struct cairn_transfer {
     uint32_t pieces;
@@ -268,6 +269,35 @@ static void post_last(cairn_link *link, outlet *o, bool newest)
     }
 }
 
+/* What was said last may be what a peer waits for. But one that has gone takes nothing, and nothing comes of a send to
+ * it: such a buffer stays MPI's. */
+static void send_last(cairn_link *link)
+{
+    const struct timespec pause = {0, 1000000};
+
+    for (int i = 0; link->busy_sends != NULL; i++) {
+        send_buffer **at = &link->busy_sends;
+
+        while (*at != NULL) {
+            send_buffer *buffer = *at;
+            int done = 0;
+
+            if (MPI_Test(&buffer->request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && !done && !buffer->mark &&
+                i < CLOSE_ROUNDS) {
+                at = &buffer->next;
+            } else {
+                *at = buffer->next;
+            }
+            if (done) {
+                free(buffer);
+            }
+        }
+        if (link->busy_sends != NULL) {
+            (void)nanosleep(&pause, NULL);
+        }
+    }
+}
+
 void cairn_link_close(cairn_link *link)
 {
     bool owns_mpi;
@@ -278,20 +308,7 @@ void cairn_link_close(cairn_link *link)
     for (uint32_t i = 0; i < link->count; i++) {
         post_last(link, &link->outlets[i], false);
     }
-    while (link->busy_sends != NULL) {
-        send_buffer *next = link->busy_sends->next;
-        int done = 0;
-
-        if (link->busy_sends->mark) { /* the peer may have gone without taking it; then the buffer stays MPI's */
-            MPI_Test(&link->busy_sends->request, &done, MPI_STATUS_IGNORE);
-        } else {
-            done = MPI_Wait(&link->busy_sends->request, MPI_STATUS_IGNORE) == MPI_SUCCESS;
-        }
-        if (done) {
-            free(link->busy_sends);
-        }
-        link->busy_sends = next;
-    }
+    send_last(link);
     while (link->free_sends != NULL) {
         send_buffer *next = link->free_sends->next;
 

@@ -625,6 +625,7 @@ int cairn_cli_run(int argc, char **argv)
             return CAIRN_EXIT_FAILURE;
         }
     }
+    run.launcher_holds = cairn_run_slurm_can_hold(&run);
     cairn_status status = set_up(&run, &ended, &error);
     if (status == CAIRN_OK && ended) {
         code = CAIRN_EXIT_STOPPED;

@@ -5,6 +5,7 @@
  *   run_hosts.c   which hosts are left
  *   run_dialect.c which Open MPI's mpirun it is, and what that calls things
  *   run_slurm.c   hosts, processes and srun in a Slurm allocation
+ *   run_slurm_read.c  what Slurm's commands print
  *   run_stop.c    DIR/stop: wishes of `cairn stop`
  *   run_launch.c  one mpirun: its arguments and environment
  *   run_watch.c   the poll loop over one launch: its output, its beats, its end, our signals
@@ -31,6 +32,7 @@
 
 #include <cairn/status.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -91,6 +93,8 @@ typedef struct cairn_run_dialect {
     const char *hostfile;             /* the hosts unless told otherwise, */
     const char *binding;              /* what ranks are bound to          */
     const char *local_starter;        /* the value of "plm" for one host  */
+    const char *launch_agent;         /* the parameter of what is started as its daemon on other hosts */
+    const char *daemon_holds;         /* its value for a daemon that does not take SIGTERM         */
     const char *kill_time;            /* the parameter of the seconds that ranks of a job that failed are given */
 } cairn_run_dialect;
 
@@ -176,8 +180,9 @@ typedef struct cairn_run {
     bool snapshot_wanted; /* SIGUSR1 waits until every process can take it */
     cairn_run_stop stop;
     double stop_at;
-    bool for_good;    /* `cairn stop` wanted it */
-    char reason[300]; /* of the next launch */
+    bool for_good;       /* `cairn stop` wanted it */
+    bool launcher_holds; /* mpirun and its daemons do not take SIGTERM, which Slurm sends to all */
+    char reason[300];    /* of the next launch */
     cairn_run_failure *failures;
     uint32_t failure_count;
     cairn_run_bar bar;
@@ -195,6 +200,12 @@ static inline bool cairn_run_outlives(const cairn_run_options *options)
     return options->survive || options->in_place;
 }
 
+/* What ends the launcher. */
+static inline int cairn_run_end_signal(const cairn_run *run)
+{
+    return run->launcher_holds ? SIGINT : SIGTERM;
+}
+
 double cairn_run_now(void);
 /* Print "cairn: run: ..." on stderr, after taking the bar away, and into the log. */
 void cairn_run_say(cairn_run *run, const char *format, ...) CAIRN_PRINTF(2, 3);
@@ -207,6 +218,12 @@ int cairn_run_slurm_settle(cairn_run_options *options);
 cairn_status cairn_run_slurm_hosts(cairn_run *run, cairn_error *error);
 /* Whether srun can start the job; the text says why not. */
 bool cairn_run_slurm_can_srun(char *text, size_t bytes);
+/* Whether mpirun and its daemons can be kept from taking SIGTERM. */
+bool cairn_run_slurm_can_hold(const cairn_run *run);
+/* A line of `sinfo --format='%N %T'`: a node that is dead, its name and its state. */
+bool cairn_run_slurm_read_dead(const char *line, char name[CAIRN_NODE_NAME_BYTES], char state[64]);
+/* A line of `srun --mpi=list`: PMIx is there. */
+bool cairn_run_slurm_read_pmix(const char *line);
 /* Take the hosts that Slurm calls dead for lost. How many that are new. */
 uint32_t cairn_run_slurm_look(cairn_run *run);
 

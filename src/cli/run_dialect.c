@@ -23,6 +23,8 @@ static const cairn_run_dialect dialects[] = {
         .binding = "hwloc_base_binding_policy",
         .local_starter = "isolated",
         .kill_time = "odls_base_sigkill_timeout",
+        .launch_agent = "orte_launch_agent",
+        .daemon_holds = "env --block-signal=TERM orted",
     },
     {
         .major = 5,
@@ -39,6 +41,8 @@ static const cairn_run_dialect dialects[] = {
         .folder = "prte_tmpdir_base",
         .hostfile = "prte_default_hostfile",
         .binding = "hwloc_default_binding_policy",
+        .launch_agent = "prte_launch_agent",
+        .daemon_holds = "env --block-signal=TERM prted",
     },
 };
 

@@ -16,6 +16,7 @@
 #define RULE_DASHES      74 /* from mpirun                                       */
 #define RULE_DASHES_RANK 66 /* from a rank that fails before it can tell mpirun */
 #define HOLD_SECONDS     0.15
+#define DIGITS_MAX       9 /* of the number of a task */
 
 void cairn_run_filter_begin(cairn_run_filter *filter, int out, FILE *log, bool srun)
 {
@@ -112,24 +113,36 @@ static bool is_loose(const char *line)
     return false;
 }
 
-/* "srun: ...", and what Slurm's daemon of a step says: "slurmstepd-moss: error: ...". */
+/* What a line of Slurm's begins with: "srun: ...", and of its daemon of a step: "slurmstepd-moss: error: ...". */
+static const char *const of_slurm[] = {"srun: ", "slurmstepd"};
+
 static bool is_slurm(const char *line)
 {
-    return strncmp(line, "srun: ", 6) == 0 || strncmp(line, "slurmstepd", 10) == 0;
+    for (size_t i = 0; i < sizeof of_slurm / sizeof of_slurm[0]; i++) {
+        if (strncmp(line, of_slurm[i], strlen(of_slurm[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What srun says of the end of a task: "srun: error: moss: task 1: Killed", "tasks 0-1: Exited with exit code 3". Under
  * mpirun the tasks are its daemons. */
 static void remember_task(cairn_run_filter *filter, const char *line)
 {
-    char host[65], kind[8], how[64] = "";
-    unsigned task;
+    char host[65], kind[8], first[DIGITS_MAX + 2], how[64] = "";
+    int behind = 0;
 
-    if (sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u%*[-0-9,]: %63[^\n]", host, kind, &task, how) != 4 &&
-        sscanf(line, "srun: error: %64[^: ]: %7[a-z] %u: %63[^\n]", host, kind, &task, how) != 4) {
+    /* "1", or "3-5,7" of any length: the first of them. */
+    if (sscanf(line, "srun: error: %64[^: ]: %7[a-z] %10[0-9]%n", host, kind, first, &behind) != 3 ||
+        strlen(first) > DIGITS_MAX) {
         return;
     }
-    if (strncmp(kind, "task", 4) != 0 || filter->process >= 0 || filter->daemon_lost) {
+    line += (size_t)behind + strspn(line + behind, "-0123456789,");
+    if (sscanf(line, ": %63[^\n]", how) != 1) {
+        return;
+    }
+    if ((strcmp(kind, "task") != 0 && strcmp(kind, "tasks") != 0) || filter->process >= 0 || filter->daemon_lost) {
         return;
     }
     if (!filter->srun) {
@@ -138,8 +151,8 @@ static void remember_task(cairn_run_filter *filter, const char *line)
         }
         return;
     }
-    filter->process = (int32_t)task;
-    if (sscanf(how, "Exited with exit code %d", &filter->exit) == 1) {
+    filter->process = (int32_t)strtol(first, NULL, 10);
+    if (sscanf(how, "Exited with exit code %3d", &filter->exit) == 1) {
         return;
     }
     for (int signal = 1; signal < 32; signal++) {
@@ -299,9 +312,15 @@ static void drop(cairn_run_filter *filter, size_t bytes)
     filter->held_bytes -= bytes;
 }
 
-/* Whether an unfinished line may still become mpirun's. */
+/* Whether an unfinished line may still become mpirun's, or Slurm's. */
 static bool may_be_noise(const char *line, size_t bytes)
 {
+    for (size_t i = 0; i < sizeof of_slurm / sizeof of_slurm[0]; i++) {
+        size_t length = strlen(of_slurm[i]);
+        if (strncmp(line, of_slurm[i], bytes < length ? bytes : length) == 0) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < sizeof loose / sizeof loose[0]; i++) {
         size_t length = strlen(loose[i]);
         if (strncmp(line, loose[i], bytes < length ? bytes : length) == 0) {

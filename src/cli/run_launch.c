@@ -140,10 +140,10 @@ static void add_local(argument_list *list, const cairn_run *run)
 }
 
 static const char *const forwarded[] = {
-    CAIRN_ENV_DIR,      CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,     CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
-    CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,      CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
-    CAIRN_ENV_SURVIVE,  CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,     CAIRN_ENV_SPAWNS,       CAIRN_ENV_ACCEPTORS,
-    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,     CAIRN_ENV_LOG_SEGMENT};
+    CAIRN_ENV_DIR,      CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,      CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
+    CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,       CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
+    CAIRN_ENV_SURVIVE,  CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,      CAIRN_ENV_SPAWNS,       CAIRN_ENV_ACCEPTORS,
+    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,     CAIRN_ENV_LOG_SEGMENT, CAIRN_ENV_TERM};
 
 static void add_words(argument_list *list)
 {
@@ -289,6 +289,24 @@ static void set_kills(const cairn_run *run)
     }
 }
 
+/* When Slurm ends a job (scancel, requeue, preemption) it sends SIGTERM to all of its processes at once, and SIGKILL
+ * KillWait seconds later. In between the job is to take a last snapshot, so what launches it has to live on. */
+static void set_term(const cairn_run *run)
+{
+    char text[32], name[64];
+    const cairn_run_dialect *dialect = run->dialect;
+
+    if (run->options.nodes.count == 0) {
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%g", run->options.grace);
+    (void)setenv(CAIRN_ENV_TERM, text, 1);
+    if (run->launcher_holds && !is_chosen(run, dialect->launch_agent)) {
+        (void)snprintf(name, sizeof name, "%s%s", dialect->launcher_environment, dialect->launch_agent);
+        (void)setenv(name, dialect->daemon_holds, 1);
+    }
+}
+
 static void set_environment(const cairn_run *run)
 {
     const cairn_run_options *options = &run->options;
@@ -328,6 +346,7 @@ static void set_environment(const cairn_run *run)
     if (options->nodes.count > 0) {
         (void)setenv("SLURM_OVERLAP", "1", 0);
     }
+    set_term(run);
     /* Half a minute of work is the most that is lost, and a snapshot that takes 0.3 s costs 1 %. */
     (void)setenv(CAIRN_ENV_INTERVAL, "30", 0);
     set_kills(run);
@@ -370,20 +389,23 @@ static void make_folder(const cairn_run *run, char *path, size_t bytes, const ch
 static void become_mpirun(const cairn_run *run, char **arguments, int output, int error)
 {
     static const char missing[] = "cairn: run: cannot start the launcher\n";
-    sigset_t none;
+    sigset_t held;
     int null = open("/dev/null", O_RDONLY);
 
     (void)setpgid(0, 0);
     /* Should the supervisor be killed, its launch must not run on unwatched. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)prctl(PR_SET_PDEATHSIG, cairn_run_end_signal(run));
     (void)dup2(null, STDIN_FILENO); /* a restart could not read it again */
     if (output >= 0) {
         (void)dup2(output, STDOUT_FILENO);
     }
     (void)dup2(error, STDERR_FILENO);
     (void)fcntl(run->lock, F_SETFD, 0); /* mpirun keeps the lock, its ranks do not */
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)sigemptyset(&held);
+    if (run->launcher_holds) {
+        (void)sigaddset(&held, SIGTERM); /* of its ranks it takes that away again */
+    }
+    (void)sigprocmask(SIG_SETMASK, &held, NULL);
     (void)execvp(arguments[0], arguments);
     (void)!write(STDERR_FILENO, missing, sizeof missing - 1);
     _exit(127);

@@ -83,7 +83,7 @@ bool cairn_run_slurm_can_srun(char *text, size_t bytes)
     FILE *output = popen(ASK "srun --mpi=list 2>&1", "re");
 
     while (output != NULL && fgets(line, sizeof line, output) != NULL) {
-        found = found || strstr(line, "pmix") != NULL;
+        found = found || cairn_run_slurm_read_pmix(line);
     }
     if (output != NULL) {
         (void)pclose(output);
@@ -95,11 +95,11 @@ bool cairn_run_slurm_can_srun(char *text, size_t bytes)
     return found;
 }
 
-/* "allocated*" does not answer; "draining" goes on with what it has; "unknown" are those that a slurmctld which has just
- * begun has not asked yet. */
-static bool is_dead(const char *state)
+bool cairn_run_slurm_can_hold(const cairn_run *run)
 {
-    return strchr(state, '*') != NULL || strncmp(state, "down", 4) == 0 || strncmp(state, "fail", 4) == 0;
+    /* GNU env since coreutils 8.31. */
+    return run->options.nodes.count > 0 && !run->options.srun &&
+           system("env --block-signal=TERM true 2>/dev/null") == 0;
 }
 
 uint32_t cairn_run_slurm_look(cairn_run *run)
@@ -116,7 +116,7 @@ uint32_t cairn_run_slurm_look(cairn_run *run)
     }
     FILE *output = popen(command, "re");
     while (output != NULL && fgets(line, sizeof line, output) != NULL) {
-        if (sscanf(line, "%64s %63s", name, state) == 2 && is_dead(state) && !cairn_run_hosts_is_lost(run, name)) {
+        if (cairn_run_slurm_read_dead(line, name, state) && !cairn_run_hosts_is_lost(run, name)) {
             cairn_run_say(run, "host %s is %s, says Slurm", name, state);
             cairn_run_hosts_lose(run, name);
         }

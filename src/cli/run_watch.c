@@ -21,7 +21,7 @@ static void kill_launch(cairn_run *run, double now)
 {
     if (run->launch.killed_at <= 0) {
         run->launch.killed_at = now;
-        (void)kill(run->launch.mpirun, SIGTERM);
+        (void)kill(run->launch.mpirun, cairn_run_end_signal(run));
         (void)kill(run->launch.mpirun, SIGCONT);
     }
 }

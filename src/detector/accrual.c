@@ -23,7 +23,8 @@ typedef struct peer {
     uint64_t extra; /* forgiven                                                       */
     uint64_t mean, deviation, longest, allowed;
     uint32_t count, next;
-    bool heard, known, dead;
+    bool heard, dead;
+    cairn_accrual_word known;
 } peer;
 
 struct cairn_accrual {
@@ -161,9 +162,10 @@ static void add_sample(cairn_accrual *d, peer *p, uint64_t gap)
 static bool are_good(const cairn_accrual_options *o)
 {
     return o->heartbeat_us > 0 && o->floor_us >= o->heartbeat_us && o->patient_us >= o->floor_us &&
-           o->ceiling_us >= o->patient_us && o->ceiling_us <= CAIRN_ACCRUAL_TIME_MAX && o->look_us > 0 &&
-           o->look_us <= CAIRN_ACCRUAL_TIME_MAX && o->threshold_phi > 0 && o->threshold_phi <= CAIRN_ACCRUAL_PHI_MAX &&
-           o->window >= 4 && o->window <= CAIRN_ACCRUAL_WINDOW_MAX;
+           o->gone_us >= o->floor_us && o->gone_us <= CAIRN_ACCRUAL_TIME_MAX && o->ceiling_us >= o->patient_us &&
+           o->ceiling_us <= CAIRN_ACCRUAL_TIME_MAX && o->look_us > 0 && o->look_us <= CAIRN_ACCRUAL_TIME_MAX &&
+           o->threshold_phi > 0 && o->threshold_phi <= CAIRN_ACCRUAL_PHI_MAX && o->window >= 4 &&
+           o->window <= CAIRN_ACCRUAL_WINDOW_MAX;
 }
 
 cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us)
@@ -172,6 +174,7 @@ cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us)
 
     o.floor_us = larger(3 * heartbeat_us, 250000);
     o.patient_us = larger(o.floor_us, 1000000);
+    o.gone_us = larger(o.floor_us, 400000);
     o.ceiling_us = larger(o.patient_us, 2000000);
     return o;
 }
@@ -271,10 +274,10 @@ void cairn_accrual_forgive(cairn_accrual *d, uint32_t i, uint64_t extra_us)
     }
 }
 
-void cairn_accrual_known(cairn_accrual *d, uint32_t i, bool exists)
+void cairn_accrual_known(cairn_accrual *d, uint32_t i, cairn_accrual_word word)
 {
     if (i < d->peers) {
-        d->peer[i].known = exists;
+        d->peer[i].known = word;
     }
 }
 
@@ -331,7 +334,12 @@ uint64_t cairn_accrual_allowed(const cairn_accrual *d, uint32_t i)
     }
     allowed = p->heard ? p->allowed : d->options.ceiling_us;
     allowed = larger(allowed, allowed_for_lateness(d));
-    allowed = p->known || p->count < d->options.window / 4 ? larger(allowed, d->options.patient_us) : allowed;
+    allowed = p->known == CAIRN_ACCRUAL_EXISTS || p->count < d->options.window / 4
+                  ? larger(allowed, d->options.patient_us)
+                  : allowed;
+    if (p->known == CAIRN_ACCRUAL_UNREACHABLE && allowed > d->options.gone_us) {
+        allowed = d->options.gone_us;
+    }
     return allowed + p->extra >= allowed ? allowed + p->extra : CAIRN_ACCRUAL_NEVER;
 }
 

@@ -17,8 +17,9 @@
  *  - Whoever gets to look too late, in a minute or so, supposes that others are as late: four times as much silence is
  *    allowed, but not more than `patient_us`. So the first stall on a machine that is too busy is nobody's death.
  *  - What is known in other ways: a peer whose process has ended is dead at once and for good; one whose process is
- *    known to exist (by pidfd, say) can only be stopped or slow, and is given `patient_us`; one that does something
- *    long is forgiven this silence; one that was replaced by another begins anew.
+ *    known to exist (by pidfd, or since its kernel answers) can only be stopped or slow, and is given `patient_us`; one
+ *    whose host does not answer any more cannot be excused by its load, and is given `gone_us` at most; one that does
+ *    something long is forgiven this silence; one that was replaced by another begins anew.
  *  - As long as less than a quarter of a peer's window is filled, it is given `patient_us`: its jitter is not known.
  *
  * Times are microseconds of one monotonic clock of the observer; one that goes back counts as standing still. phi is in
@@ -39,6 +40,7 @@ typedef struct cairn_accrual_options {
     uint64_t heartbeat_us;  /* between two signs of life, when all is quiet; > 0                        */
     uint64_t floor_us;      /* silence that is always allowed, >= heartbeat_us                          */
     uint64_t patient_us;    /* the same of a peer that is known to exist, or not well known, >= floor_us  */
+    uint64_t gone_us;       /* the most that is allowed to one that is out of reach, >= floor_us             */
     uint64_t ceiling_us;    /* silence that is never allowed, >= patient_us                         */
     uint64_t look_us;       /* the most that counts as waited between two looks, > 0                    */
     uint32_t threshold_phi; /* thousandths, 1 .. CAIRN_ACCRUAL_PHI_MAX                                  */
@@ -47,8 +49,14 @@ typedef struct cairn_accrual_options {
 
 typedef struct cairn_accrual cairn_accrual;
 
+typedef enum cairn_accrual_word {
+    CAIRN_ACCRUAL_UNKNOWN,
+    CAIRN_ACCRUAL_EXISTS,     /* its process does                 */
+    CAIRN_ACCRUAL_UNREACHABLE /* its host did answer, and does not any more */
+} cairn_accrual_word;
+
 /* What the runtime uses. For heartbeats every 83 ms and less: 0.25 s are allowed when all is quiet, 1 s to who is given
- * long, 2 s at most. */
+ * long, 0.4 s to who is out of reach, 2 s at most. */
 cairn_accrual_options cairn_accrual_defaults(uint64_t heartbeat_us);
 
 /* Bytes for so many peers, and the begin: every peer is waited for from now_us on, and its window holds two gaps, of
@@ -66,8 +74,8 @@ void cairn_accrual_heard(cairn_accrual *d, uint32_t peer, uint64_t now_us);
 /* The silence that is under way may be longer by extra_us than it could be otherwise: the peer copies much state. The
  * next sign of life ends that. Said again it is not added up: the longest counts. */
 void cairn_accrual_forgive(cairn_accrual *d, uint32_t peer, uint64_t extra_us);
-/* The peer's process is known to exist, or (false) that is not known any more. */
-void cairn_accrual_known(cairn_accrual *d, uint32_t peer, bool exists);
+/* What is known of the peer's process, beside what it says. Until something else is said. */
+void cairn_accrual_known(cairn_accrual *d, uint32_t peer, cairn_accrual_word word);
 /* The peer's process has ended, for certain: whatever of it still arrives is from before. */
 void cairn_accrual_dead(cairn_accrual *d, uint32_t peer);
 /* Another process has taken the peer's place: nothing of the old one counts, and the new one is waited for from now. */

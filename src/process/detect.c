@@ -1,6 +1,6 @@
 /* Who is lost: the leader of the coordination service asks for it when it suspects a process (detector/accrual.h: from
  * when messages of it came, unless CAIRN_LOST_AFTER says how long a silence may be), or when the kernel says that its
- * process has ended (detector/watch.h: of the same host), which anybody may ask for. It is decided when the key
+ * process has ended (detector/watch.h and tether.h), which anybody may ask for. It is decided when the key
  * "cairn/lost/RUN/LAUNCH/PROCESS" is in the replicated state, and every process sees it there. The state outlives the
  * run: another run in the same DIR counts its launches from 0 again.
  *
@@ -23,6 +23,10 @@
  * first. Who does not lead gives the leader time to say it. */
 #define ENDED_SECONDS  0.02
 #define OTHERS_SECONDS 0.05
+#define TELL_SECONDS   0.25 /* until it is said again to those who decide */
+
+#define ASK_BEATS 2   /* heartbeats that are missing when a silent one's kernel is asked */
+#define TRIES     100 /* looks, until the next one is tried                             */
 
 struct cairn_detector {
     cairn_accrual *accrual;
@@ -30,8 +34,13 @@ struct cairn_detector {
     bool leads;
     uint32_t followed; /* the last leader but this process; NOBODY */
     uint64_t heartbeat_us, tick;
-    double *ended_at; /* [peers] when its end became known; 0: has not ended */
-    uint64_t heard[]; /* [peers] */
+    double tell_at;
+    uint32_t tried, tries; /* whose kernel is tried, and how often it was looked at */
+    struct {
+        uint64_t heard;
+        double ended_at; /* when its end became known; 0: has not ended */
+        bool asked;      /* its kernel, in this silence         */
+    } peer[];            /* [peers] */
 };
 
 double cairn_lost_after(void)
@@ -101,13 +110,11 @@ static struct cairn_detector *make(const cairn_process *p)
 {
     uint64_t heartbeat = consensus_heartbeat_us(p);
     cairn_accrual_options o = cairn_accrual_defaults(heartbeat);
-    struct cairn_detector *d = calloc(1, sizeof *d + p->peers * sizeof d->heard[0]);
+    struct cairn_detector *d = calloc(1, sizeof *d + p->peers * sizeof d->peer[0]);
     void *memory = malloc(cairn_accrual_bytes(p->peers, o.window));
-    double *ended_at = calloc(p->peers, sizeof *ended_at);
 
-    if (d == NULL || ended_at == NULL || memory == NULL) {
+    if (d == NULL || memory == NULL) {
         free(d);
-        free(ended_at);
         free(memory);
         return NULL;
     }
@@ -115,7 +122,6 @@ static struct cairn_detector *make(const cairn_process *p)
     d->whereabouts = cairn_whereabouts_new(p);
     d->followed = NOBODY;
     d->heartbeat_us = heartbeat;
-    d->ended_at = ended_at;
     return d;
 }
 
@@ -129,10 +135,11 @@ static void begin_reign(const cairn_process *p, struct cairn_detector *d, uint64
             uint64_t allowed = cairn_accrual_allowed(d->accrual, i);
 
             cairn_accrual_forgive(d->accrual, i, silence > allowed ? silence - allowed : 0);
-        } else if (d->ended_at[i] <= 0.0) {
+        } else if (d->peer[i].ended_at <= 0.0) {
             cairn_accrual_forget(d->accrual, i, now);
             cairn_accrual_heard(d->accrual, i, now);
-            cairn_accrual_known(d->accrual, i, cairn_whereabouts_has(d->whereabouts, i));
+            cairn_accrual_known(
+                d->accrual, i, cairn_whereabouts_has(d->whereabouts, i) ? CAIRN_ACCRUAL_EXISTS : CAIRN_ACCRUAL_UNKNOWN);
         }
     }
 }
@@ -146,8 +153,8 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
     for (uint32_t i = 0; i < p->peers; i++) {
         uint64_t heard = mp_heard(core, i);
 
-        if (heard != d->heard[i]) {
-            d->heard[i] = heard;
+        if (heard != d->peer[i].heard) {
+            d->peer[i].heard = heard;
             cairn_accrual_heard(d->accrual, i, heard);
         }
     }
@@ -161,7 +168,46 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
     }
 }
 
-/* What the kernel says. */
+static void end(cairn_process *p, struct cairn_detector *d, uint32_t who, double now)
+{
+    if (d->peer[who].ended_at <= 0.0) {
+        cairn_accrual_dead(d->accrual, who);
+        cairn_link_mute(p->link, who);
+        d->peer[who].ended_at = now;
+        if (!p->consensus->failed) {
+            cairn_replica_ended(p->consensus->replica, who, consensus_now());
+        }
+    }
+}
+
+/* Those who vote: the leader is among them, and who is to follow it when it was the leader that ended. */
+static void tell(cairn_process *p, uint32_t who)
+{
+    const cairn_group *group = &p->consensus->group;
+    uint64_t number = (uint64_t)who << 32 | cairn_recovery_rank(p, who);
+
+    for (uint32_t i = 0; i < group->acceptor_count; i++) {
+        if (group->acceptors[i] != p->self && group->acceptors[i] != who) {
+            cairn_send_control(p, group->acceptors[i], CONTROL_ENDED, number);
+        }
+    }
+}
+
+/* As long as nothing has come of it: who was told may not have heard yet which rank carries that process now. */
+static void tell_again(cairn_process *p, struct cairn_detector *d, double now)
+{
+    if (now < d->tell_at) {
+        return;
+    }
+    d->tell_at = now + TELL_SECONDS;
+    for (uint32_t i = 0; i < p->peers; i++) {
+        if (d->peer[i].ended_at > 0.0 && now > d->peer[i].ended_at + TELL_SECONDS && cairn_may_lose(p, i)) {
+            tell(p, i);
+        }
+    }
+}
+
+/* What the kernels say by themselves. */
 static void learn(cairn_process *p, struct cairn_detector *d, double now)
 {
     uint32_t who;
@@ -169,16 +215,56 @@ static void learn(cairn_process *p, struct cairn_detector *d, double now)
 
     while ((event = cairn_whereabouts_poll(p, d->whereabouts, now, &who)) != CAIRN_WHEREABOUTS_NOTHING) {
         if (event == CAIRN_WHEREABOUTS_FOUND) {
-            cairn_accrual_known(d->accrual, who, true);
+            cairn_accrual_known(d->accrual, who, CAIRN_ACCRUAL_EXISTS);
         } else {
-            cairn_accrual_dead(d->accrual, who);
-            cairn_link_mute(p->link, who);
-            d->ended_at[who] = now;
-            if (!p->consensus->failed) {
-                cairn_replica_ended(p->consensus->replica, who, consensus_now());
-            }
+            end(p, d, who, now);
+            tell(p, who);
         }
     }
+    tell_again(p, d, now);
+}
+
+/* The kernel of one that is not silent: whoever never answered may have its reasons not to do so later. */
+static void try_one(const cairn_process *p, struct cairn_detector *d, double now)
+{
+    uint32_t i = d->tried;
+
+    if (!d->leads || d->peer[i].asked) {
+        return;
+    }
+    if (i == p->self || d->peer[i].ended_at > 0.0 || cairn_whereabouts_has(d->whereabouts, i) ||
+        cairn_whereabouts_answered(d->whereabouts, i) || ++d->tries > TRIES) {
+        cairn_whereabouts_relent(d->whereabouts, i);
+        d->tried = (i + 1) % p->peers;
+        d->tries = 0;
+        return;
+    }
+    (void)cairn_whereabouts_ask(d->whereabouts, i, now);
+}
+
+/* What they say when they are asked: only the leader has to know, of who is silent. */
+static void ask(const cairn_process *p, struct cairn_detector *d, double now)
+{
+    uint64_t now_us = consensus_now();
+    static const cairn_accrual_word words[] = {[CAIRN_TETHER_UNKNOWN] = CAIRN_ACCRUAL_UNKNOWN,
+                                               [CAIRN_TETHER_EXISTS] = CAIRN_ACCRUAL_EXISTS,
+                                               [CAIRN_TETHER_UNREACHABLE] = CAIRN_ACCRUAL_UNREACHABLE};
+
+    for (uint32_t i = 0; i < p->peers; i++) {
+        bool silent = d->leads && i != p->self && d->peer[i].ended_at <= 0.0 &&
+                      !cairn_whereabouts_has(d->whereabouts, i) &&
+                      cairn_accrual_silence(d->accrual, i, now_us) > ASK_BEATS * d->heartbeat_us;
+
+        if (silent) {
+            cairn_accrual_known(d->accrual, i, words[cairn_whereabouts_ask(d->whereabouts, i, now)]);
+        } else if (d->peer[i].asked) {
+            cairn_whereabouts_relent(d->whereabouts, i);
+            cairn_accrual_known(
+                d->accrual, i, cairn_whereabouts_has(d->whereabouts, i) ? CAIRN_ACCRUAL_EXISTS : CAIRN_ACCRUAL_UNKNOWN);
+        }
+        d->peer[i].asked = silent;
+    }
+    try_one(p, d, now);
 }
 
 /* Seconds. Who records a snapshot of much state is silent while it copies. */
@@ -189,8 +275,8 @@ static double patience(const cairn_process *p)
 
 static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint32_t who, double now, double more)
 {
-    if (d->ended_at[who] > 0.0) {
-        return now >= d->ended_at[who] + ENDED_SECONDS + (d->leads ? 0.0 : OTHERS_SECONDS);
+    if (d->peer[who].ended_at > 0.0) {
+        return now >= d->peer[who].ended_at + ENDED_SECONDS + (d->leads ? 0.0 : OTHERS_SECONDS);
     }
     if (!d->leads) {
         return false;
@@ -219,12 +305,24 @@ bool cairn_detector_look(cairn_process *p, double now)
     }
     hear(p, d, consensus_now());
     learn(p, d, now);
+    ask(p, d, now);
     return true;
 }
 
 bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double more)
 {
     return p->detector != NULL && is_suspected(p, p->detector, peer, now, more);
+}
+
+void cairn_detector_told(cairn_process *p, uint64_t number)
+{
+    uint32_t who = (uint32_t)(number >> 32);
+    struct cairn_detector *d;
+
+    if (p->consensus != NULL && p->consensus->replica != NULL && who < p->peers && who != p->self &&
+        cairn_recovery_rank(p, who) == (uint32_t)number && (d = detector(p)) != NULL) {
+        end(p, d, who, cairn_now());
+    }
 }
 
 double cairn_detector_silence(const cairn_process *p, uint32_t peer)
@@ -240,7 +338,7 @@ void cairn_detector_moved(cairn_process *p, uint32_t peer)
     if (d != NULL) {
         uint64_t now = consensus_now();
 
-        d->ended_at[peer] = 0.0;
+        d->peer[peer].ended_at = 0.0;
         cairn_accrual_forget(d->accrual, peer, now);
         cairn_accrual_heard(d->accrual, peer, now);
         cairn_whereabouts_moved(d->whereabouts, peer);

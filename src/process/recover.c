@@ -594,6 +594,9 @@ cairn_status cairn_spare_wait(cairn_process *p)
 
     (void)signal(SIGUSR1, SIG_IGN); /* mpirun forwards them to all: they are for processes */
     (void)signal(SIGUSR2, SIG_IGN);
+    if (getenv(CAIRN_ENV_TERM) != NULL) {
+        (void)signal(SIGTERM, SIG_IGN);
+    }
     while (!p->recovery->taking) {
         cairn_drive(p);
         if (p->fatal != CAIRN_OK) {

@@ -136,10 +136,8 @@ cairn_status cairn_open_run(cairn_process *p, uint64_t *latest)
 
 void cairn_close_run(cairn_process *p)
 {
-    cairn_run_record record = {.finished = true,
-                               .launches = p->incarnation + 1,
-                               .argument_count = p->argument_count,
-                               .arguments = p->arguments};
+    cairn_run_record record = {
+        .finished = true, .launches = p->launch + 1, .argument_count = p->argument_count, .arguments = p->arguments};
     cairn_error error;
 
     if (p->own_record) {

@@ -173,7 +173,8 @@ static bool is_timeless(const cairn_envelope *e)
     return e->kind == CAIRN_KIND_CONSENSUS ||
            (e->kind == CAIRN_KIND_CONTROL &&
             (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED ||
-             e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED));
+             e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED ||
+             e->tag == CONTROL_ENDED));
 }
 
 static void take_ready(cairn_process *p, const cairn_frame *frame)
@@ -226,6 +227,9 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
         break;
     case CONTROL_LOST:
         cairn_lose(p, p->self);
+        break;
+    case CONTROL_ENDED:
+        cairn_detector_told(p, frame->envelope->sequence);
         break;
     default:
         break;

@@ -25,6 +25,7 @@
 #include <cairn/cairn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 /* A message in memory. Counted: the box or a request holds one reference, a cut another. */
 typedef struct node {
@@ -164,7 +165,8 @@ enum control {
     CONTROL_SPAWN,     /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
     CONTROL_PORT,      /* from who has spawned: a port_offer to connect to                        */
     CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
-    CONTROL_LOST       /* the last word to a process that was declared lost              */
+    CONTROL_LOST,      /* the last word to a process that was declared lost              */
+    CONTROL_ENDED      /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
 };
 
 /* What this process knows of another one's death. */
@@ -251,11 +253,15 @@ struct cairn_process {
     double interval; /* seconds; < 0: off */
     bool interval_auto;
     double mtbf, next_snapshot, attempt_began;
-    double recorded_at;    /* cairn_now() of the newest recording           */
-    double not_before;     /* after a failed write: no snapshot by itself before */
-    uint32_t failures;     /* attempts in a row that could not be written   */
-    double cost;           /* seconds that the last snapshot took from the job, measured */
-    bool stop_wished;      /* SIGUSR2 */
+    double recorded_at; /* cairn_now() of the newest recording           */
+    double not_before;  /* after a failed write: no snapshot by itself before */
+    uint32_t failures;  /* attempts in a row that could not be written   */
+    double cost;        /* seconds that the last snapshot took from the job, measured */
+    bool stop_wished;   /* SIGUSR2 */
+    ino_t record_inode; /* of DIR/run.json, as it was read last */
+    struct timespec record_changed;
+    double term_grace;     /* seconds from SIGTERM to the end */
+    double term_at;        /* SIGTERM came; 0: it did not     */
     double stop_wished_at; /* what is recorded later is the last snapshot */
     bool stop_begun;
     kill_order *kills;
@@ -405,6 +411,9 @@ void cairn_arena_free(char *arena, size_t bytes);
 /* --- timers.c --- */
 cairn_status cairn_timers_start(cairn_process *p, cairn_error *error);
 void cairn_timers(cairn_process *p);
+/* Another launch has begun in DIR since: this process ends, without a word of it left there. By anybody, also the
+ * writer's thread, before anything is written. */
+void cairn_end_if_superseded(const cairn_process *p);
 /* Seconds between two snapshots, from begin to begin; < 0: none by themselves. */
 double cairn_period(const cairn_process *p);
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt);
@@ -477,6 +486,8 @@ void cairn_detect(cairn_process *p);
  * peer suspected, if it may be silent for so many seconds more than usual. */
 bool cairn_detector_look(cairn_process *p, double now);
 bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double more);
+/* CONTROL_ENDED came. */
+void cairn_detector_told(cairn_process *p, uint64_t number);
 double cairn_detector_silence(const cairn_process *p, uint32_t peer); /* seconds */
 void cairn_detector_moved(cairn_process *p, uint32_t peer);           /* another rank is this peer now */
 

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BEAT_SECONDS         0.1
@@ -22,6 +23,7 @@
 static cairn_process *the_process;
 static volatile sig_atomic_t snapshot_signal;
 static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t term_signal;
 
 static void on_signal(int number)
 {
@@ -29,6 +31,7 @@ static void on_signal(int number)
         snapshot_signal = 1;
     } else {
         stop_signal = 1;
+        term_signal |= number == SIGTERM;
     }
 }
 
@@ -80,6 +83,40 @@ static cairn_status open_beat(cairn_process *p, cairn_error *error)
     }
     cairn_beat_now(p, CAIRN_PHASE_STARTING, -1);
     return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- superseded */
+
+/* On a host that was cut off a launch may live on when another one has long begun in its DIR: it has nothing to say there
+ * any more. DIR/run.json counts the launches. */
+void cairn_end_if_superseded(const cairn_process *p)
+{
+    cairn_run_record *record = NULL;
+
+    if (p->run[0] == '\0' || cairn_run_record_read(p->dir, &record, NULL) != CAIRN_OK) {
+        return;
+    }
+    if (strcmp(record->run, p->run) != 0 || record->launches > p->launch + 1) {
+        fprintf(stderr, "cairn: process %u: launch %u of %s is over, another one has begun: this process ends\n",
+                p->self, p->launch, p->dir);
+        _exit(CAIRN_EXIT_AGAIN); /* its sign of life is another one's by now */
+    }
+    cairn_run_record_free(record);
+}
+
+static void look_at_record(cairn_process *p)
+{
+    char path[4096];
+    struct stat now;
+
+    (void)snprintf(path, sizeof path, "%.3000s/run.json", p->dir);
+    if (p->dir[0] != '\0' && p->run[0] != '\0' && stat(path, &now) == 0 &&
+        (now.st_ino != p->record_inode || now.st_mtim.tv_sec != p->record_changed.tv_sec ||
+         now.st_mtim.tv_nsec != p->record_changed.tv_nsec)) {
+        cairn_end_if_superseded(p);
+        p->record_inode = now.st_ino;
+        p->record_changed = now.st_mtim;
+    }
 }
 
 /* ---------------------------------------------------------------- ordered kills */
@@ -266,6 +303,19 @@ static void signals(cairn_process *p)
     }
 }
 
+/* Whoever sent SIGTERM wants this process to be gone, with a last snapshot or without. */
+static void obey_term(cairn_process *p, double now)
+{
+    if (term_signal == 0) {
+        return;
+    }
+    p->term_at = p->term_at > 0.0 ? p->term_at : now;
+    if (now > p->term_at + p->term_grace) {
+        (void)signal(SIGTERM, SIG_DFL);
+        (void)kill(getpid(), SIGTERM); /* not raise: only the job's own threads take signals */
+    }
+}
+
 static void coordinate(cairn_process *p, double now)
 {
     if (p->lost_count > 0 && p->stop_wished && !p->stopped && !p->finishing) {
@@ -292,6 +342,7 @@ void cairn_timers(cairn_process *p)
     double now = cairn_now();
 
     signals(p);
+    obey_term(p, now);
     for (size_t i = 0; i < p->kill_count; i++) {
         if (p->kills[i].process == p->self && !p->kills[i].done && p->kills[i].seconds >= 0.0 &&
             now - p->started >= p->kills[i].seconds) {
@@ -303,6 +354,7 @@ void cairn_timers(cairn_process *p)
     }
     if (now >= p->beat_at) {
         p->beat_at = now + BEAT_SECONDS;
+        look_at_record(p);
         cairn_beat_now(p, p->finishing && !p->stopped ? CAIRN_PHASE_FINISHING : CAIRN_PHASE_RUNNING, -1);
     }
 }
@@ -348,6 +400,7 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
 {
     const char *kills = getenv(CAIRN_ENV_KILL);
     const char *keep = getenv(CAIRN_ENV_KEEP);
+    const char *term = getenv(CAIRN_ENV_TERM);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     cairn_status status = parse_interval(p, error);
 
@@ -367,6 +420,9 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
     if (kills != NULL) {
         status = parse_kills(p, kills, error);
     }
+    if (status == CAIRN_OK && term != NULL && (p->term_grace = seconds_of(CAIRN_ENV_TERM, term, error)) < 0.0) {
+        status = CAIRN_E_INVALID;
+    }
     if (status == CAIRN_OK && p->dir[0] != '\0') {
         status = open_beat(p, error);
     }
@@ -378,6 +434,9 @@ cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)
         sigemptyset(&action.sa_mask);
         sigaction(SIGUSR1, &action, NULL);
         sigaction(SIGUSR2, &action, NULL);
+        if (term != NULL) {
+            sigaction(SIGTERM, &action, NULL);
+        }
         on_exit(on_end, NULL);
     }
     return CAIRN_OK;

@@ -10,16 +10,22 @@
 #include <unistd.h>
 
 #define KEY_BYTES    64
-#define VALUE_BYTES  128
-#define READ_SECONDS 0.1 /* between two readings of what the neighbours say */
+#define VALUE_BYTES  (128 + CAIRN_TETHER_NAME_BYTES)
+#define READ_SECONDS 0.1 /* between two readings of what the others say */
+#define REACH        "cairn/reach/"
+#define HELD         3u /* so many that are no neighbours are held: one death of many does not leave anybody unseen */
 
 struct cairn_whereabouts {
     cairn_pidwatch *watch;
+    cairn_tether *tether; /* NULL: no network */
     bool told, telling;
     char prefix[KEY_BYTES];
     uint64_t read_revision;
     double read_at;
-    bool met[]; /* [peers] its neighbour's word was taken */
+    struct {
+        bool met;   /* its word as a neighbour was taken */
+        bool ended; /* as was said                        */
+    } peer[];       /* [peers] */
 };
 
 static uint64_t mix(uint64_t hash, const char *text, size_t bytes)
@@ -51,11 +57,14 @@ static uint64_t own_place(void)
 
 cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 {
-    cairn_whereabouts *w = calloc(1, sizeof *w + p->peers * sizeof w->met[0]);
+    cairn_whereabouts *w = calloc(1, sizeof *w + p->peers * sizeof w->peer[0]);
 
     if (w == NULL || cairn_pidwatch_open(&w->watch, p->peers) != CAIRN_OK) {
         free(w);
         return NULL;
+    }
+    if (cairn_tether_open(&w->tether, p->peers) != CAIRN_OK) {
+        w->tether = NULL;
     }
     (void)snprintf(w->prefix, sizeof w->prefix, "cairn/process/%016" PRIx64 "/", own_place());
     return w;
@@ -70,7 +79,10 @@ void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who)
 {
     if (w != NULL) {
         cairn_pidwatch_drop(w->watch, who);
-        w->met[who] = false;
+        if (w->tether != NULL) {
+            cairn_tether_forget(w->tether, who);
+        }
+        w->peer[who].met = w->peer[who].ended = false;
         w->read_revision = 0;
         w->told = false; /* by who moved itself; for the others it is said once more */
     }
@@ -84,45 +96,77 @@ static void on_told(void *context, const cairn_response *response)
     w->told = response->status == CAIRN_OK; /* else it is said again */
 }
 
+/* "RUN LAUNCH RANK ", and room for more. */
+static int write_head(const cairn_process *p, char value[VALUE_BYTES])
+{
+    return snprintf(value, VALUE_BYTES, "%s %" PRIu32 " %" PRIu32 " ", p->run, p->launch,
+                    cairn_recovery_rank(p, p->self));
+}
+
 static void tell(cairn_process *p, cairn_whereabouts *w)
 {
-    char key[KEY_BYTES + 16];
-    char value[VALUE_BYTES];
+    char keys[2][KEY_BYTES + 16];
+    char values[2][VALUE_BYTES];
+    cairn_do puts[2];
     uint64_t begun;
     uint64_t tag;
-    cairn_do put = {.kind = CAIRN_DO_PUT, .key = key, .value = value};
     cairn_question question = {
-        .op = CAIRN_OP_TXN, .flags = CAIRN_REQUEST_REPEAT, .key = "", .txn = {.then = &put, .then_count = 1}};
+        .op = CAIRN_OP_TXN, .flags = CAIRN_REQUEST_REPEAT, .key = "", .txn = {.then = puts, .then_count = 0}};
+    uint32_t count = 0;
 
-    if (cairn_pidwatch_begun(getpid(), &begun) != CAIRN_OK) {
+    if (cairn_pidwatch_begun(getpid(), &begun) == CAIRN_OK) {
+        int used = write_head(p, values[count]);
+
+        (void)snprintf(keys[count], sizeof keys[0], "%s%" PRIu32, w->prefix, p->self);
+        (void)snprintf(values[count] + used, VALUE_BYTES - (size_t)used, "%ld %" PRIu64, (long)getpid(), begun);
+        count++;
+    }
+    if (w->tether != NULL) {
+        int used = write_head(p, values[count]);
+
+        (void)snprintf(keys[count], sizeof keys[0], REACH "%" PRIu32, p->self);
+        (void)snprintf(values[count] + used, VALUE_BYTES - (size_t)used, "%s", cairn_tether_name(w->tether));
+        count++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        puts[i] = (cairn_do){.kind = CAIRN_DO_PUT, .key = keys[i], .value = values[i], .bytes = strlen(values[i])};
+    }
+    question.txn.then_count = count;
+    if (count == 0) {
         w->told = true; /* nobody can watch this process */
         return;
     }
-    (void)snprintf(key, sizeof key, "%s%" PRIu32, w->prefix, p->self);
-    put.bytes = (size_t)snprintf(value, sizeof value, "%s %" PRIu32 " %" PRIu32 " %ld %" PRIu64, p->run, p->launch,
-                                 cairn_recovery_rank(p, p->self), (long)getpid(), begun);
     w->telling = cairn_consensus_ask(p, &question, on_told, w, &tag) == CAIRN_OK;
 }
 
-/* Of this launch, and of the rank that is this peer now? */
-static bool parse(const cairn_process *p, const cairn_kv *kv, uint32_t id, int64_t *pid, uint64_t *begun)
+/* What follows the head, in text; NULL: it is not of this launch, or not of the rank that is this peer now. */
+static const char *parse_head(const cairn_process *p, const cairn_kv *kv, uint32_t id, char text[VALUE_BYTES])
 {
-    char text[VALUE_BYTES];
     char run[CAIRN_RUN_BYTES];
     uint32_t launch;
     uint32_t rank;
     int end = 0;
 
-    if (kv->bytes >= sizeof text) {
-        return false;
+    if (kv->bytes >= VALUE_BYTES) {
+        return NULL;
     }
     memcpy(text, kv->value, kv->bytes);
     text[kv->bytes] = '\0';
     (void)snprintf(run, sizeof run, "%.*s", (int)strcspn(text, " "), text);
-    return strcmp(run, p->run) == 0 &&
-           sscanf(text + strlen(run), " %" SCNu32 " %" SCNu32 " %" SCNd64 " %" SCNu64 "%n", &launch, &rank, pid, begun,
-                  &end) == 4 &&
-           launch == p->launch && rank == cairn_recovery_rank(p, id) && end > 0;
+    if (strcmp(run, p->run) != 0 ||
+        sscanf(text + strlen(run), " %" SCNu32 " %" SCNu32 " %n", &launch, &rank, &end) != 2 || end == 0 ||
+        launch != p->launch || rank != cairn_recovery_rank(p, id)) {
+        return NULL;
+    }
+    return text + strlen(run) + end;
+}
+
+static bool parse(const cairn_process *p, const cairn_kv *kv, uint32_t id, int64_t *pid, uint64_t *begun)
+{
+    char text[VALUE_BYTES];
+    const char *rest = parse_head(p, kv, id, text);
+
+    return rest != NULL && sscanf(rest, "%" SCNd64 " %" SCNu64, pid, begun) == 2;
 }
 
 /* One neighbour that was not met before. */
@@ -139,10 +183,10 @@ static cairn_whereabouts_event meet(cairn_process *p, cairn_whereabouts *w, uint
         int64_t pid;
         uint64_t begun;
 
-        if (id >= p->peers || id == p->self || w->met[id] || !parse(p, &response.kvs[i], id, &pid, &begun)) {
+        if (id >= p->peers || id == p->self || w->peer[id].met || !parse(p, &response.kvs[i], id, &pid, &begun)) {
             continue;
         }
-        w->met[id] = true;
+        w->peer[id].met = true;
         *who = id;
         switch (cairn_pidwatch_add(w->watch, id, pid, begun)) {
         case CAIRN_OK:
@@ -154,6 +198,49 @@ static cairn_whereabouts_event meet(cairn_process *p, cairn_whereabouts *w, uint
         }
     }
     return CAIRN_WHEREABOUTS_NOTHING;
+}
+
+/* Where the others listen, and of whom this process holds a tether. */
+static void meet_far(cairn_process *p, cairn_whereabouts *w)
+{
+    uint32_t held = 0;
+
+    for (uint32_t k = 1; k < p->peers && w->tether != NULL; k++) {
+        uint32_t id = (p->self + k) % p->peers;
+        char key[KEY_BYTES];
+        char text[VALUE_BYTES];
+        const char *name;
+        cairn_question question = {.op = CAIRN_OP_READ, .key = key};
+        cairn_response response = {0};
+
+        if (w->peer[id].ended || cairn_pidwatch_has(w->watch, id)) {
+            continue;
+        }
+        (void)snprintf(key, sizeof key, REACH "%" PRIu32, id);
+        if (!cairn_tether_met(w->tether, id) && cairn_consensus_peek(p, &question, &response) == CAIRN_OK &&
+            response.status == CAIRN_OK && response.kv_count == 1 &&
+            (name = parse_head(p, &response.kvs[0], id, text)) != NULL) {
+            (void)cairn_tether_meet(w->tether, id, name);
+        }
+        if (cairn_tether_met(w->tether, id) && held < HELD) {
+            held++;
+            cairn_tether_hold(w->tether, id);
+        }
+    }
+}
+
+static uint32_t poll_ended(cairn_process *p, cairn_whereabouts *w, double now)
+{
+    uint32_t who = cairn_pidwatch_poll(w->watch);
+
+    if (who == CAIRN_PIDWATCH_NONE && w->tether != NULL) {
+        who = cairn_tether_poll(w->tether, (uint64_t)(now * 1e6));
+    }
+    if (who < p->peers) {
+        w->peer[who].ended = true;
+        w->read_revision = 0; /* another one is held in its place */
+    }
+    return who;
 }
 
 cairn_whereabouts_event cairn_whereabouts_poll(cairn_process *p, cairn_whereabouts *w, double now, uint32_t *who)
@@ -170,11 +257,31 @@ cairn_whereabouts_event cairn_whereabouts_poll(cairn_process *p, cairn_whereabou
         cairn_whereabouts_event event = meet(p, w, who);
 
         if (event != CAIRN_WHEREABOUTS_NOTHING) {
+            w->peer[*who].ended = event == CAIRN_WHEREABOUTS_ENDED;
             return event;
         }
+        meet_far(p, w);
         w->read_revision = revision;
         w->read_at = now + READ_SECONDS;
     }
-    *who = cairn_pidwatch_poll(w->watch);
-    return *who != CAIRN_PIDWATCH_NONE ? CAIRN_WHEREABOUTS_ENDED : CAIRN_WHEREABOUTS_NOTHING;
+    *who = poll_ended(p, w, now);
+    return *who < p->peers ? CAIRN_WHEREABOUTS_ENDED : CAIRN_WHEREABOUTS_NOTHING;
+}
+
+bool cairn_whereabouts_answered(const cairn_whereabouts *w, uint32_t who)
+{
+    return w != NULL && w->tether != NULL && cairn_tether_answered(w->tether, who);
+}
+
+cairn_tether_word cairn_whereabouts_ask(cairn_whereabouts *w, uint32_t who, double now)
+{
+    return w == NULL || w->tether == NULL ? CAIRN_TETHER_UNKNOWN
+                                          : cairn_tether_ask(w->tether, who, (uint64_t)(now * 1e6));
+}
+
+void cairn_whereabouts_relent(cairn_whereabouts *w, uint32_t who)
+{
+    if (w != NULL && w->tether != NULL) {
+        cairn_tether_relent(w->tether, who);
+    }
 }

@@ -101,9 +101,11 @@ static void perform(const cairn_process *p, task *t)
 
     switch (t->kind) {
     case TASK_PART:
+        cairn_end_if_superseded(p);
         write_part(p, t);
         break;
     case TASK_PROPOSE:
+        cairn_end_if_superseded(p);
         t->status = cairn_store_propose(p->dir, &t->commit, &t->seal, &t->error);
         break;
     case TASK_CONFIRM:

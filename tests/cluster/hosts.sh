@@ -128,10 +128,12 @@ ReturnToService=2
 SlurmctldTimeout=10
 SlurmdTimeout=6
 InactiveLimit=0
-KillWait=3
+KillWait=5
 MinJobAge=600
 UnkillableStepTimeout=30
 JobRequeue=1
+# More jobs beside each other than there are cores: they mostly wait.
+SlurmdParameters=config_overrides
 MpiDefault=none
 SwitchType=switch/none
 StateSaveLocation=$room/state
@@ -142,7 +144,7 @@ SlurmctldLogFile=$room/slurm-log/slurmctld
 SlurmdLogFile=$room/slurm-log/slurmd-%n
 SlurmctldDebug=info
 SlurmdDebug=info
-NodeName=$(IFS=, && echo "$*") CPUs=2 RealMemory=64 State=UNKNOWN
+NodeName=$(IFS=, && echo "$*") CPUs=12 RealMemory=64 State=UNKNOWN
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1 MaxTime=INFINITE State=UP

@@ -101,4 +101,35 @@ finish
 expect_text "$err" '2 processes were lost' "a daemon is killed, survive mode"
 survived "a daemon is killed, survive mode"
 
+# Nobody would be suspected for its silence: the kernels of other hosts say that it has ended. Six ranks alone on their hosts: one
+# more than the leader holds itself, so that others have to tell it.
+echo "- one that is alone on its host is killed, while silence is no reason to suspect anybody"
+export CAIRN_LOST_AFTER=3600
+for host in 0 1 2 3 4 5; do
+    echo "stone$host slots=1"
+done >"$room/lone"
+find_leader() {
+    leader=$(timeout 10 "$cairn" kv --dir "$dir" status | sed -n 's/^leader *\([0-9]\)/\1/p')
+    [ -n "$leader" ]
+}
+run "$cairn" run --dir "$dir" -n 5 --interval off -- "${job[@]}"
+cp "$out" "$room/expected"
+rm -rf "$dir"
+for whom in leader other; do
+    begin "$cairn" run --quiet --spares 1 --dir "$dir" --hostfile "$room/lone" -n 5 --interval 0.2 -- "${job[@]}"
+    until_true 40 has_committed "$dir" || fail "no snapshot"
+    until_true 40 find_leader || fail "no leader"
+    victim=$leader
+    if [ "$whom" = other ]; then
+        victim=$(((leader + 4) % 6))
+        [ "$victim" != 5 ] || victim=$(((leader + 5) % 6)) # that was the spare
+    fi
+    kill -KILL "$(sed -n 's/.* pid \([0-9]*\) .*/\1/p' "$dir/status/process-00000$victim")"
+    finish
+    expect_code 0 "alone: $whom"
+    cmp -s "$out" "$room/expected" || fail "alone: $whom: another answer"
+    expect_text "$err" "process $victim recovered in place on a spare" "alone: $whom"
+    rm -rf "$dir"
+done
+
 report

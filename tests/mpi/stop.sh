@@ -5,6 +5,7 @@
 . "$(dirname "$0")/common.sh"
 dir=$room/dir
 unset "${!SLURM_@}"
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 job=("$jobs/bank" --accounts 10 --transfers 2000 --work 10000)
 go=("$cairn" run --dir "$dir" -n 2 --interval 0.3)
 
@@ -107,6 +108,37 @@ finish
 expect_code 85 "SIGUSR2"
 expect_no_text "$err" 'killed before' "SIGUSR2"
 [ ! -e "$dir/stop" ] || fail "SIGUSR2 left a wish"
+
+echo "- SIGTERM to a process, where it is a wish: a last snapshot; and the end of one that does not react"
+pid_of() {
+    sed -n 's/.* pid \([0-9]*\) .*/\1/p' "$dir/status/process-00000$1"
+}
+all_run() {
+    [ "$(cat "$dir"/status/process-* | grep -c 'phase running')" -eq 2 ]
+}
+rm -rf "$dir"
+CAIRN_TERM=60 begin "$cairn" run --dir "$dir" -n 2 --interval off -- "${job[@]}"
+until_true 30 all_run || fail "SIGTERM: it does not run"
+kill -TERM "$(pid_of 1)"
+finish
+expect_code 85 "SIGTERM"
+has_committed "$dir" || fail "SIGTERM: no last snapshot"
+rm -rf "$dir"
+CAIRN_TERM=0.2 begin "$cairn" run --survive --dir "$dir" -n 2 --interval off -- "$tools/program_compute" 2 5
+until_true 30 all_run || fail "SIGTERM to one that computes: it does not run"
+kill -TERM "$(pid_of 1)"
+until_true 30 grep -q 'process 1 is lost' "$err" || fail "SIGTERM to one that computes: it lives"
+finish
+rm -rf "$dir"
+
+echo "- another launch has begun in DIR meanwhile, as when this one's host had been cut off: it ends, and writes nothing more there"
+CAIRN_DIR=$dir CAIRN_INTERVAL=0.3 begin mpirun "${raw[@]}" --oversubscribe -n 2 "${job[@]}"
+until_true 30 has_committed "$dir" || fail "superseded: no snapshot"
+sed -i 's/"launches": *1/"launches": 2/' "$dir/run.json"
+finish
+[ "$code" -ne 0 ] || fail "superseded: it came to its end"
+expect_text "$err" 'process [01]: launch 0 of .* is over, another one has begun: this process ends' "superseded"
+rm -rf "$dir"
 
 echo "- one run makes room for another"
 started "${go[@]}" -- "${job[@]}"

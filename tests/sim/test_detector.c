@@ -7,12 +7,16 @@
  * all when one is due. Calm worlds wake and deliver in time; in jittery ones the thread waits for others that share
  * its core, now and then for long, and messages have heavy tails. Processes start late, chatter, copy state for a
  * while after saying so, are stopped and continued, cut off from each other (what is sent then is lost), die and are
- * replaced. Who shares a host with a dead process learns of its end from the kernel, a little later.
+ * replaced. Who shares a host with a dead process learns of its end from the kernel, a little later. In some worlds the
+ * kernels of other hosts answer: whoever is silent for two heartbeats is asked, and of a process that lives, even one
+ * that is stopped, it is known that it exists; of one that is cut off, after a while, that it is out of reach.
  *
  * Properties, checked after every look of every process at every other one; silence is counted here once more, by the
  * observer's own looks (a pause between two of them counts as `look_us`):
  *   complete  silent for the ceiling and what was forgiven: suspected; known to be dead: suspected, until replaced
- *   floor     silent for less than the floor (never heard: the ceiling), or just heard: not suspected
+ *   floor     silent for less than the floor (never heard: the ceiling), or just heard: not suspected; nor when it is
+ *             known to exist, for less than is given to such a one
+ *   gone      silent for as long as is given to who is out of reach: suspected
  *   phi       never falls while nothing comes; suspected below the ceiling only at the threshold
  *   deadline  suspected exactly from the deadline on, which is put off by the observer's pauses only
  *   accurate  calm worlds: no process that runs and can be heard is suspected, whatever pauses the observer makes
@@ -37,7 +41,8 @@
 #define WARM        25   /* heartbeats heard before "quick" is asked for */
 #define RATE_SHARE  0.22 /* measured: 0.14 to 0.18 */
 #define INBOX       512
-#define NOTICE_MOST (3 * MS) /* from a death until the kernel has said so */
+#define NOTICE_MOST (3 * MS)   /* from a death until the kernel has said so */
+#define IN_VAIN     (270 * MS) /* questions without an answer for so long: out of reach */
 
 typedef enum kind { WAKE, ARRIVE, START, STOP, CONTINUE, CUT, HEAL, DIE, REPLACE, COPY, CHATTER, COMPUTE, NOTICE } kind;
 
@@ -57,6 +62,8 @@ typedef struct pair {
     uint64_t silence, extra, floor_phi, deadline;
     uint32_t heard, samples;
     bool noticed, known, suspected, looked;
+    uint64_t asked_at; /* 0: not asked in this silence */
+    cairn_accrual_word word;
     bool fixed;     /* the floor alone would have had it suspected */
     bool cut;       /* nothing gets through now                                          */
     bool disturbed; /* the other one was stopped or cut off since it was first waited for */
@@ -80,7 +87,7 @@ typedef struct world {
     cairn_accrual_options options;
     uint64_t now, end, digest;
     uint32_t count;
-    bool jittery;
+    bool jittery, answering;
     uint32_t load; /* others that may be before the thread on its core */
     process p[PROCESSES];
     pair pairs[PROCESSES][PROCESSES];
@@ -198,7 +205,8 @@ static void begin_waiting(world *w, uint32_t who, uint32_t whom)
     *q = (pair){.cut = q->cut, .disturbed = q->cut || w->p[whom].stopped || w->now < w->p[whom].busy_until};
     if (w->p[who].host == w->p[whom].host) {
         q->known = true;
-        cairn_accrual_known(w->p[who].detector, whom, true);
+        q->word = CAIRN_ACCRUAL_EXISTS;
+        cairn_accrual_known(w->p[who].detector, whom, CAIRN_ACCRUAL_EXISTS);
     }
 }
 
@@ -254,11 +262,15 @@ static void take_in(world *w, uint32_t who)
             continue; /* of a process that was replaced */
         }
         cairn_accrual_heard(p->detector, m->from, w->now);
+        if (!q->known) {
+            cairn_accrual_known(p->detector, m->from, CAIRN_ACCRUAL_UNKNOWN);
+        }
         if (!q->noticed) {
             sum.trusted_again += q->suspected && q->disturbed ? 1 : 0;
             *q = (pair){.heard = q->heard + 1,
                         .samples = q->samples + (q->silence >= HEARTBEAT / 2 && q->extra == 0 ? 1 : 0),
                         .known = q->known,
+                        .word = q->known ? CAIRN_ACCRUAL_EXISTS : CAIRN_ACCRUAL_UNKNOWN,
                         .cut = q->cut,
                         .disturbed = q->disturbed};
         }
@@ -269,6 +281,31 @@ static void take_in(world *w, uint32_t who)
         }
     }
     p->inbox_count = 0;
+}
+
+/* What the other one's kernel says. A dead process's does not answer for it, nor does one that is cut off. */
+static void ask(world *w, uint32_t who, uint32_t whom)
+{
+    const process *p = &w->p[whom];
+    pair *q = &w->pairs[who][whom];
+    cairn_accrual_word word = q->word;
+
+    if (!w->answering || q->known || q->noticed || q->heard == 0 || q->silence < 2 * HEARTBEAT) {
+        return;
+    }
+    if (p->started && !p->dead && !q->cut) {
+        q->asked_at = w->now;
+        word = CAIRN_ACCRUAL_EXISTS;
+    } else {
+        q->asked_at = q->asked_at == 0 ? w->now : q->asked_at;
+        word = w->now >= q->asked_at + IN_VAIN ? CAIRN_ACCRUAL_UNREACHABLE : word;
+    }
+    if (word != q->word) {
+        say(w, "process %u finds that %u %s", who, whom, word == CAIRN_ACCRUAL_EXISTS ? "exists" : "is out of reach");
+        q->word = word;
+        q->looked = false; /* its deadline is another now */
+        cairn_accrual_known(w->p[who].detector, whom, word);
+    }
 }
 
 static void note_suspicion(world *w, uint32_t who, uint32_t whom)
@@ -308,7 +345,10 @@ static void check(world *w, uint32_t who, uint32_t whom)
     bool suspects = cairn_accrual_suspects(d, whom, w->now);
     uint32_t phi = cairn_accrual_phi(d, whom, w->now);
     uint64_t deadline = cairn_accrual_deadline(d, whom);
-    uint64_t floor = q->heard == 0 ? w->options.ceiling_us : q->known ? w->options.patient_us : w->options.floor_us;
+    uint64_t floor = q->heard == 0                     ? w->options.ceiling_us
+                     : q->word == CAIRN_ACCRUAL_EXISTS ? w->options.patient_us
+                                                       : w->options.floor_us;
+    uint64_t most = q->word == CAIRN_ACCRUAL_UNREACHABLE ? w->options.gone_us : w->options.ceiling_us;
     bool quick = !w->jittery && !w->p[who].late && p->dead && !q->disturbed && q->extra == 0 && q->samples >= WARM &&
                  w->p[who].awake_since <= p->died_at && w->now > p->died_at + QUICK;
 
@@ -322,9 +362,10 @@ static void check(world *w, uint32_t who, uint32_t whom)
         q->fixed = true;
         sum.wrong_fixed++;
     }
-    if (!suspects && (q->noticed || q->silence >= w->options.ceiling_us + q->extra)) {
-        broke(w, "complete", "process %u does not suspect %u after %.1f ms of silence%s", who, whom,
-              (double)q->silence / 1e3, q->noticed ? ", knowing of its end" : "");
+    if (!suspects && (q->noticed || q->silence >= most + q->extra)) {
+        broke(w, q->word == CAIRN_ACCRUAL_UNREACHABLE && !q->noticed ? "gone" : "complete",
+              "process %u does not suspect %u after %.1f ms of silence%s", who, whom, (double)q->silence / 1e3,
+              q->noticed ? ", knowing of its end" : "");
     }
     if (!suspects && quick) {
         broke(w, "quick", "process %u does not suspect %u %.1f ms after its death", who, whom,
@@ -334,7 +375,7 @@ static void check(world *w, uint32_t who, uint32_t whom)
         broke(w, "floor", "process %u suspects %u after %.1f ms of silence only", who, whom, (double)q->silence / 1e3);
     }
     if (phi < q->floor_phi ||
-        (suspects && !q->noticed && phi < w->options.threshold_phi && q->silence < w->options.ceiling_us + q->extra)) {
+        (suspects && !q->noticed && phi < w->options.threshold_phi && q->silence < most + q->extra)) {
         broke(w, "phi", "process %u, of %u: phi %u after %" PRIu64 " with nothing heard", who, whom, phi, q->floor_phi);
     }
     q->floor_phi = phi;
@@ -360,6 +401,7 @@ static void wake(world *w, uint32_t who)
     cairn_accrual_look(p->detector, w->now);
     for (uint32_t i = 0; i < w->count; i++) {
         if (i != who) {
+            ask(w, who, i);
             check(w, who, i);
         }
     }
@@ -579,6 +621,7 @@ static void run(uint64_t seed, FILE *trace, void *of_one, seeds_outcome *outcome
     w->options = cairn_accrual_defaults(HEARTBEAT);
     w->count = (uint32_t)chance_between(&w->c, 2, PROCESSES);
     w->jittery = chance_one_in(&w->c, 2);
+    w->answering = chance_one_in(&w->c, 2);
     w->load = (uint32_t)chance_between(&w->c, 1, 4);
     w->end = chance_one_in(&w->c, 50) ? 240000 * MS : chance_between(&w->c, 2000, 9000) * MS;
     for (uint32_t i = 0; i < w->count; i++) {

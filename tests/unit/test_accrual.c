@@ -15,6 +15,7 @@
 static const cairn_accrual_options plain = {.heartbeat_us = BEAT,
                                             .floor_us = BEAT,
                                             .patient_us = BEAT,
+                                            .gone_us = BEAT,
                                             .ceiling_us = 60000 * MS,
                                             .look_us = 60000 * MS,
                                             .threshold_phi = 8000,
@@ -23,6 +24,7 @@ static const cairn_accrual_options plain = {.heartbeat_us = BEAT,
 static const cairn_accrual_options bounded = {.heartbeat_us = BEAT,
                                               .floor_us = 200 * MS,
                                               .patient_us = 700 * MS,
+                                              .gone_us = 300 * MS,
                                               .ceiling_us = 1500 * MS,
                                               .look_us = 40 * MS,
                                               .threshold_phi = 8000,
@@ -400,13 +402,38 @@ static void known_to_exist_is_given_longer(void)
 
     cairn_accrual_heard(d, 0, now);
     beat(d, &now, 40, BEAT);
-    cairn_accrual_known(d, 0, true);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_EXISTS);
     CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 700 * MS);
     wait_for(d, &now, 500 * MS);
     CU_ASSERT_FALSE(cairn_accrual_suspects(d, 0, now));
     CU_ASSERT_TRUE(cairn_accrual_phi(d, 0, now) > 8000); /* phi says what it says */
-    cairn_accrual_known(d, 0, false);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_UNKNOWN);
     CU_ASSERT_TRUE(cairn_accrual_suspects(d, 0, now));
+    free(d);
+}
+
+static void out_of_reach_is_given_no_longer_than_that(void)
+{
+    cairn_accrual *d = make(1, &bounded, 0);
+    uint64_t now = 0;
+
+    cairn_accrual_heard(d, 0, now);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_UNREACHABLE);
+    beat(d, &now, 5, BEAT); /* not well known yet */
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 300 * MS);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_UNKNOWN);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 700 * MS);
+    beat(d, &now, 40, BEAT);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_UNREACHABLE);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 200 * MS); /* nor longer than any other */
+    wait_for(d, &now, 1000 * MS);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_EXISTS);
+    cairn_accrual_heard(d, 0, now); /* its longest gap */
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 1250 * MS);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_UNREACHABLE);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 300 * MS);
+    cairn_accrual_forgive(d, 0, 100 * MS);
+    CU_ASSERT_EQUAL(cairn_accrual_allowed(d, 0), 400 * MS);
     free(d);
 }
 
@@ -416,7 +443,7 @@ static void dead_is_for_good(void)
     uint64_t now = 0;
 
     cairn_accrual_heard(d, 0, now);
-    cairn_accrual_known(d, 0, true);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_EXISTS);
     cairn_accrual_forgive(d, 0, 5000 * MS);
     beat(d, &now, 3, BEAT);
     cairn_accrual_dead(d, 0);
@@ -438,7 +465,7 @@ static void replaced_begins_anew(void)
     uint64_t now = 0;
 
     cairn_accrual_heard(d, 0, now);
-    cairn_accrual_known(d, 0, true);
+    cairn_accrual_known(d, 0, CAIRN_ACCRUAL_EXISTS);
     beat(d, &now, 20, 150 * MS);
     cairn_accrual_dead(d, 0);
     wait_for(d, &now, 5000 * MS);
@@ -507,6 +534,12 @@ static void bad_options(void)
     o.patient_us = 1500 * MS + 1;
     CU_ASSERT_TRUE(refused(o));
     o = bounded;
+    o.gone_us = 200 * MS - 1;
+    CU_ASSERT_TRUE(refused(o));
+    o = bounded;
+    o.gone_us = CAIRN_ACCRUAL_TIME_MAX + 1;
+    CU_ASSERT_TRUE(refused(o));
+    o = bounded;
     o.ceiling_us = CAIRN_ACCRUAL_TIME_MAX + 1;
     CU_ASSERT_TRUE(refused(o));
     o = bounded;
@@ -533,7 +566,7 @@ static void bad_options(void)
     o.threshold_phi = CAIRN_ACCRUAL_PHI_MAX;
     CU_ASSERT_FALSE(refused(o));
     o = bounded;
-    o.heartbeat_us = o.floor_us = o.patient_us = o.ceiling_us = 1;
+    o.heartbeat_us = o.floor_us = o.patient_us = o.gone_us = o.ceiling_us = 1;
     CU_ASSERT_FALSE(refused(o));
 }
 
@@ -544,7 +577,7 @@ static void bad_peers_and_times(void)
 
     cairn_accrual_heard(d, 2, now);
     cairn_accrual_forgive(d, UINT32_MAX, 1);
-    cairn_accrual_known(d, 2, true);
+    cairn_accrual_known(d, 2, CAIRN_ACCRUAL_EXISTS);
     cairn_accrual_dead(d, 2);
     cairn_accrual_forget(d, 2, now);
     CU_ASSERT_FALSE(cairn_accrual_suspects(d, 2, UINT64_MAX));
@@ -574,6 +607,8 @@ UNIT_MAIN("accrual", {"phi_is_that_of_the_formula", phi_is_that_of_the_formula},
           {"never_heard", never_heard}, {"trusted_again", trusted_again}, {"forgiven_once", forgiven_once},
           {"observers_pause_is_nobodys_silence", observers_pause_is_nobodys_silence},
           {"own_lateness_makes_patient", own_lateness_makes_patient},
-          {"known_to_exist_is_given_longer", known_to_exist_is_given_longer}, {"dead_is_for_good", dead_is_for_good},
-          {"replaced_begins_anew", replaced_begins_anew}, {"peers_are_apart", peers_are_apart},
-          {"bad_options", bad_options}, {"bad_peers_and_times", bad_peers_and_times})
+          {"known_to_exist_is_given_longer", known_to_exist_is_given_longer},
+          {"out_of_reach_is_given_no_longer_than_that", out_of_reach_is_given_no_longer_than_that},
+          {"dead_is_for_good", dead_is_for_good}, {"replaced_begins_anew", replaced_begins_anew},
+          {"peers_are_apart", peers_are_apart}, {"bad_options", bad_options},
+          {"bad_peers_and_times", bad_peers_and_times})

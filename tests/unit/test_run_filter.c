@@ -136,6 +136,137 @@ static void of_libraries(void)
           "scan: 3 rows\n", -1, -1, -1);
 }
 
+/* What srun says, of its tasks and of itself. */
+static void check_srun(const char *text, const char *passes, int process, int signal, int code)
+{
+    for (size_t piece = 1; piece < 64; piece += piece < 8 ? 1 : 13) {
+        begin();
+        filter.srun = true;
+        for (size_t at = 0; at < strlen(text); at += piece) {
+            size_t left = strlen(text) - at;
+            cairn_run_filter_feed(&filter, text + at, left < piece ? left : piece, 1);
+        }
+        end();
+        CU_ASSERT_STRING_EQUAL(seen, passes);
+        CU_ASSERT_EQUAL(filter.process, process);
+        CU_ASSERT_EQUAL(filter.signal, signal);
+        CU_ASSERT_EQUAL(filter.exit, code);
+    }
+}
+
+static void of_srun(void)
+{
+    check_srun("before\nsrun: error: moss: task 1: Killed\nafter\n", "before\nafter\n", 1, 9, -1);
+    check_srun("srun: error: moss: task 12: Segmentation fault (core dumped)\n", "", 12, 11, -1);
+    check_srun("srun: error: moss: tasks 3-5,7: Exited with exit code 75\n", "", 3, -1, 75);
+    check_srun("srun: error: a: task 2: Terminated\nsrun: error: b: task 0: Killed\n", "", 2, 15, -1); /* the first */
+    check_srun("srun: Job step aborted: Waiting up to 12 seconds for job step to finish.\n"
+               "slurmstepd-moss: error: *** STEP 4.0 ON moss CANCELLED AT 2026-11-22T14:03:05 ***\nsrunning\nsrun\n",
+               "srunning\nsrun\n", -1, -1, -1);
+    /* Cut off, and not as it should be. */
+    check_srun("srun: error: moss: task 1", "srun: error: moss: task 1", -1, -1, -1);
+    check_srun("srun: error: moss: task 1\nsrun: error: moss: task 1:\n", "", -1, -1, -1);
+    check_srun("srun: error: moss: task : Killed\nsrun: error: : task 1: Killed\nsrun: error: moss: taskx 1: Killed\n",
+               "", -1, -1, -1);
+    check_srun("srun: error: moss: task 99999999999999999999: Killed\n", "", -1, -1, -1);
+    check_srun("srun: error: moss: task 1: \n", "", -1, -1, -1);
+    check_srun("srun: error: moss: task 1: Something else\n", "", 1, -1, -1);
+    check_srun("the job: srun: error: moss: task 1: Killed\n", "the job: srun: error: moss: task 1: Killed\n", -1, -1,
+               -1);
+}
+
+static void a_node_fails(void)
+{
+    begin();
+    filter.srun = true;
+    feed("srun: error: Node failure on moss,cairn\n");
+    end();
+    CU_ASSERT_TRUE(filter.daemon_lost);
+    CU_ASSERT_STRING_EQUAL(filter.host, "moss");
+    begin(); /* mpirun's srun: its tasks are daemons, and no processes */
+    feed("srun: error: stone: task 1: Killed\nsrun: error: cairn: task 0: Killed\n");
+    end();
+    CU_ASSERT_EQUAL(filter.process, -1);
+    CU_ASSERT_STRING_EQUAL(filter.first_host, "stone");
+    CU_ASSERT_FALSE(filter.not_started);
+    begin();
+    feed("srun: error: Unable to create step for job 4: Requested nodes are busy\n");
+    end();
+    CU_ASSERT_TRUE(filter.not_started);
+}
+
+/* Longer than what can be held back: it goes through, and what srun says behind it is read. */
+static void long_lines(void)
+{
+    static char text[3 * sizeof filter.held];
+    static const char tail[] = "\nsrun: error: moss: task 1: Killed\n";
+    static const char *const heads[] = {"x", "srun: error: moss: task 2: ", "[", "[vm:12] ", RULE};
+
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        memset(text, 'y', sizeof text);
+        memcpy(text, heads[i], strlen(heads[i]));
+        cairn_run_filter_begin(&filter, -1, NULL, true); /* nobody listens */
+        cairn_run_filter_feed(&filter, text, sizeof text, 1);
+        cairn_run_filter_feed(&filter, tail, sizeof tail - 1, 1);
+        cairn_run_filter_flush(&filter, 100, true);
+        CU_ASSERT_EQUAL(filter.held_bytes, 0);
+        CU_ASSERT_EQUAL(filter.process, 1);
+        CU_ASSERT_EQUAL(filter.signal, 9);
+    }
+}
+
+static void of_sinfo(void)
+{
+    static const char *const living[] = {
+        "stone allocated\n",
+        "stone idle\n",
+        "stone draining\n",
+        "stone unknown\n",
+        "stone mixed\n",
+        "stone\n",
+        "",
+        "\n",
+        "slurm_load_partitions: Unable to contact slurm controller (connect failure)\n",
+        "stone down extra\n",
+        " \t\r\n"};
+    static const char *const dead[] = {"stone down\n",          "stone down*\n", "stone allocated*\n",
+                                       "  stone   failing\r\n", "stone fail",    "stone\tidle*\n"};
+    char name[CAIRN_NODE_NAME_BYTES], state[64], line[400];
+
+    for (size_t i = 0; i < sizeof living / sizeof living[0]; i++) {
+        CU_ASSERT_FALSE(cairn_run_slurm_read_dead(living[i], name, state));
+    }
+    for (size_t i = 0; i < sizeof dead / sizeof dead[0]; i++) {
+        CU_ASSERT_TRUE(cairn_run_slurm_read_dead(dead[i], name, state));
+        CU_ASSERT_STRING_EQUAL(name, "stone");
+    }
+    memset(line, 'n', sizeof line);
+    memcpy(line + CAIRN_NODE_NAME_BYTES - 1, " down*", 7); /* as long as a name may be */
+    CU_ASSERT_TRUE(cairn_run_slurm_read_dead(line, name, state));
+    CU_ASSERT_EQUAL(strlen(name), CAIRN_NODE_NAME_BYTES - 1);
+    memcpy(line + CAIRN_NODE_NAME_BYTES - 1, "n down*", 8);
+    CU_ASSERT_FALSE(cairn_run_slurm_read_dead(line, name, state));
+    memset(line, '*', sizeof line);
+    memcpy(line, "stone ", 6);
+    line[6 + 63] = '\0';
+    CU_ASSERT_TRUE(cairn_run_slurm_read_dead(line, name, state));
+    line[6 + 63] = '*';
+    line[6 + 64] = '\0';
+    CU_ASSERT_FALSE(cairn_run_slurm_read_dead(line, name, state));
+}
+
+static void of_the_list_of_mpis(void)
+{
+    CU_ASSERT_TRUE(cairn_run_slurm_read_pmix("MPI plugin types are...\n\tnone pmi2 pmix\n"));
+    CU_ASSERT_TRUE(cairn_run_slurm_read_pmix("\tpmix_v4\n"));
+    CU_ASSERT_TRUE(cairn_run_slurm_read_pmix("specific pmix plugin versions available: pmix_v4"));
+    CU_ASSERT_TRUE(cairn_run_slurm_read_pmix("none,cray_shasta,pmix,pmi2"));
+    CU_ASSERT_FALSE(cairn_run_slurm_read_pmix("\tnone\n\tpmi2\n"));
+    CU_ASSERT_FALSE(cairn_run_slurm_read_pmix("srun: error: /usr/lib/mpi_pmix.so: cannot open\n"));
+    CU_ASSERT_FALSE(cairn_run_slurm_read_pmix("pmixture\n"));
+    CU_ASSERT_FALSE(cairn_run_slurm_read_pmix(""));
+}
+
 static void which_mpirun(void)
 {
     const cairn_run_dialect *four = cairn_run_dialect_read("mpirun (Open MPI) 4.1.4\n\nReport bugs to ...\n");
@@ -154,4 +285,6 @@ static void which_mpirun(void)
 
 UNIT_MAIN("what mpirun says", {"the job's own", of_the_job}, {"killed", killed}, {"exited", exited},
           {"aborted", aborted}, {"a late blank", late_blank}, {"lost hosts", lost_hosts},
-          {"of libraries", of_libraries}, {"which mpirun", which_mpirun})
+          {"of libraries", of_libraries}, {"of srun", of_srun}, {"a node fails", a_node_fails},
+          {"long lines", long_lines}, {"of sinfo", of_sinfo}, {"of the list of MPIs", of_the_list_of_mpis},
+          {"which mpirun", which_mpirun})
