@@ -23,10 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_NANOSECONDS 200000000L
-#define LOCK_SECONDS     5.0 /* for the mpirun of a supervisor that was killed to end its launch */
-#define PATIENCE_SECONDS 30.0
-#define GLANCE_SECONDS   0.3 /* for somebody who only looks whether the lock is held            */
+#define TICK_NANOSECONDS  200000000L
+#define LOCK_SECONDS      5.0 /* for the mpirun of a supervisor that was killed to end its launch */
+#define PATIENCE_SECONDS  30.0
+#define EARLY_CRASHES_MAX 3u
+#define GLANCE_SECONDS    0.3 /* for somebody who only looks whether the lock is held            */
 
 double cairn_run_now(void)
 {
@@ -498,6 +499,14 @@ static void clean_up_launch(cairn_run *run, bool in_order)
     cairn_run_launch_end(run);
 }
 
+/* Under srun a process may crash in MPI_Init: Slurm's PMIx (22.05) now and then lets others out of its last fence before
+ * one is in it, and Open MPI does not expect what they send then. A crash of the job's own comes again. */
+static bool is_early_crash(const cairn_run *run)
+{
+    return run->options.srun && run->launch.seen_count == 0 && run->launch.filter.signal == SIGSEGV &&
+           run->early_crashes < EARLY_CRASHES_MAX;
+}
+
 static bool has_begun(const cairn_run_launch *launch)
 {
     for (uint32_t i = 0; i < launch->count; i++) {
@@ -538,6 +547,10 @@ static int launches(cairn_run *run)
             if (lost > 0 || (run->launch.filter.not_started && run->options.nodes.count > 0)) {
                 verdict = CAIRN_RUN_RESTART; /* Slurm may be away for a moment */
             }
+        }
+        if (verdict == CAIRN_RUN_OWN_FAILURE && is_early_crash(run)) {
+            run->early_crashes++;
+            verdict = CAIRN_RUN_RESTART;
         }
         bool got_going = has_begun(&run->launch);
         if (verdict == CAIRN_RUN_OWN_FAILURE && run->stop != CAIRN_RUN_STOP_NOW) {

@@ -180,9 +180,10 @@ typedef struct cairn_run {
     bool snapshot_wanted; /* SIGUSR1 waits until every process can take it */
     cairn_run_stop stop;
     double stop_at;
-    bool for_good;       /* `cairn stop` wanted it */
-    bool launcher_holds; /* mpirun and its daemons do not take SIGTERM, which Slurm sends to all */
-    char reason[300];    /* of the next launch */
+    bool for_good;          /* `cairn stop` wanted it */
+    uint32_t early_crashes; /* before anybody had joined, which were taken for the launcher's */
+    bool launcher_holds;    /* mpirun and its daemons do not take SIGTERM, which Slurm sends to all */
+    char reason[300];       /* of the next launch */
     cairn_run_failure *failures;
     uint32_t failure_count;
     cairn_run_bar bar;

@@ -185,4 +185,29 @@ expect_code 2 "tasks of other hosts"
 expect_text "$err" "SLURM_TASKS_PER_NODE: '2\(x3\)' are not the tasks of 2 hosts" "tasks of other hosts"
 SLURM_JOB_NODELIST=a run "${go[@]}" --launcher srun --survive -- "${job[@]}"
 expect_code 2 "srun and --survive"
+
+echo "- a crash under srun before anybody has joined is tried again, but not for ever"
+mkdir "$room/fake"
+cat >"$room/fake/srun" <<'SRUN'
+#!/usr/bin/env bash
+[ "$1" != --mpi=list ] || { echo pmix; exit; }
+echo "launch" >>"$CRASHES"
+if [ "$(wc -l <"$CRASHES")" -le "$CRASH" ]; then
+    echo "srun: error: a: task 0: Segmentation fault (core dumped)" >&2
+    exit 139
+fi
+while [[ $1 != /* ]]; do shift; done
+unset "${!SLURM_@}"
+exec mpirun --oversubscribe -n 2 "$@"
+SRUN
+chmod +x "$room/fake/srun"
+export CRASHES=$room/crashes SLURM_JOB_NODELIST=a
+rm -rf "$dir"
+CRASH=1 PATH=$room/fake:$PATH run "${go[@]}" --launcher srun -- "$jobs/bank" --accounts 10 --transfers 10
+expect_code 0 "one crash"
+expect_text "$err" 'process 0 crashed \(signal 11.*\); restart 1 of' "one crash"
+rm -rf "$dir" "$CRASHES"
+CRASH=100 PATH=$room/fake:$PATH run "${go[@]}" --launcher srun -- "$jobs/bank" --accounts 10 --transfers 10
+expect_code 139 "crashes again and again"
+[ "$(wc -l <"$CRASHES")" -eq 4 ] || fail "crashes again and again: $(wc -l <"$CRASHES") launches"
 report
