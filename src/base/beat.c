@@ -39,10 +39,11 @@ cairn_status cairn_beat_write(int fd, const cairn_beat *beat)
     number_or_dash(step, beat->step != UINT64_MAX, beat->step);
     number_or_dash(ended, beat->exit >= 0, (uint64_t)(beat->exit & 255));
     length = snprintf(line, sizeof line,
-                      "cairn-beat 2 launch %" PRIu32 " pid %" PRId64 " host %s phase %s activity %" PRIu64
-                      " step %s done %" PRIu64 " total %" PRIu64 " attempt %" PRIu64 " lost %" PRIu32 " exit %s",
+                      "cairn-beat 3 launch %" PRIu32 " pid %" PRId64 " host %s phase %s activity %" PRIu64
+                      " step %s done %" PRIu64 " total %" PRIu64 " attempt %" PRIu64 " lost %" PRIu32 " held %" PRIu64
+                      " exit %s",
                       beat->launch, beat->pid, host, phase_texts[(unsigned)beat->phase & 3], beat->activity, step,
-                      beat->done, beat->total, beat->attempt, beat->lost, ended);
+                      beat->done, beat->total, beat->attempt, beat->lost, beat->held, ended);
     if (length < 0 || length >= CAIRN_BEAT_BYTES) {
         return CAIRN_E_BUG;
     }
@@ -103,7 +104,7 @@ static bool parse(char *line, cairn_beat *beat)
     uint64_t ended;
 
     word = word_after(&at, "cairn-beat");
-    if (word == NULL || strcmp(word, "2") != 0 || !take_number(&at, "launch", false, 0, UINT32_MAX, &launch) ||
+    if (word == NULL || strcmp(word, "3") != 0 || !take_number(&at, "launch", false, 0, UINT32_MAX, &launch) ||
         !take_number(&at, "pid", false, 0, INT64_MAX, &pid)) {
         return false;
     }
@@ -118,6 +119,7 @@ static bool parse(char *line, cairn_beat *beat)
         !take_number(&at, "total", false, 0, UINT64_MAX, &beat->total) ||
         !take_number(&at, "attempt", false, 0, UINT64_MAX, &beat->attempt) ||
         !take_number(&at, "lost", false, 0, UINT32_MAX, &lost) ||
+        !take_number(&at, "held", false, 0, UINT64_MAX, &beat->held) ||
         !take_number(&at, "exit", true, UINT64_MAX, 255, &ended)) {
         return false;
     }

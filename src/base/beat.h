@@ -2,9 +2,10 @@
  *
  * DIR/status/process-000003 holds one line of text, CAIRN_BEAT_BYTES long, blank padded and ended by a newline; the
  * process overwrites it in place (one pwrite) a few times a second and at its exit:
- *   cairn-beat 2 launch L pid P host H phase F activity A step S done D total T attempt X lost N exit E
+ *   cairn-beat 3 launch L pid P host H phase F activity A step S done D total T attempt X lost N held C exit E
  * activity grows with every message and safe point; step is the last safe point's or "-"; attempt is the newest
- * committed snapshot; lost is how many processes this one knows to be lost (survive mode); exit is "-" until the
+ * committed snapshot; lost is how many processes this one knows to be lost (survive mode); held is the newest snapshot
+ * of which a partner has this process's part in its memory (0: none); exit is "-" until the
  * process itself ends (exit or return from main), then its exit status. A process that was killed leaves "-". A reader
  * takes a line only when it is whole and of the launch it asks for. */
 #ifndef CAIRN_BASE_BEAT_H
@@ -15,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CAIRN_BEAT_BYTES 320
+#define CAIRN_BEAT_BYTES 352
 
 typedef enum cairn_phase {
     CAIRN_PHASE_STARTING, /* in cairn_init                   */
@@ -34,6 +35,7 @@ typedef struct cairn_beat {
     uint64_t done, total;
     uint64_t attempt;
     uint32_t lost;
+    uint64_t held;
     int exit; /* -1: has not ended by itself */
 } cairn_beat;
 

@@ -51,7 +51,7 @@ typedef struct cairn_run_options {
     uint32_t count;
     uint32_t cores; /* physical ones that we may use */
     char dir[PATH_MAX];
-    const char *interval, *mtbf, *keep, *clock, *wait_timeout; /* checked texts for the environment, or NULL */
+    const char *interval, *mtbf, *keep, *clock, *wait_timeout, *copies; /* checked texts for the environment, or NULL */
     const char *hostfile;
     const char *mpirun_args;
     uint32_t restarts;

@@ -33,6 +33,10 @@ static const char help_text[] =
     "      --spares S          a process that dies is replaced and all go back to the newest snapshot, without a new\n"
     "                          launch, if the job can (heat, bank). S ranks wait to take its place; when there is\n"
     "                          none, one is started (0: always)\n"
+    "      --copies partner    with --spares: each process also keeps its part of the newest snapshot in the memory "
+    "of\n"
+    "                          another process, on another host if there is one, so that who takes a place needs no\n"
+    "                          file (default none)\n"
     "      --survive           when a process dies, the others go on without a restart, if the job can (scan)\n"
     "      --restarts K        give up after K restarts (default 10)\n"
     "      --hang-timeout S    restart when no process has sent, received, passed a safe point or reported\n"
@@ -188,6 +192,7 @@ enum {
     OPTION_QUIET,
     OPTION_SURVIVE,
     OPTION_SPARES,
+    OPTION_COPIES,
     OPTION_LAUNCHER,
     OPTION_SRUN_ARGS,
     OPTION_OBEY_STOP,
@@ -211,6 +216,7 @@ static const struct option long_options[] = {{"processes", required_argument, NU
                                              {"quiet", no_argument, NULL, OPTION_QUIET},
                                              {"survive", no_argument, NULL, OPTION_SURVIVE},
                                              {"spares", required_argument, NULL, OPTION_SPARES},
+                                             {"copies", required_argument, NULL, OPTION_COPIES},
                                              {"launcher", required_argument, NULL, OPTION_LAUNCHER},
                                              {"srun-args", required_argument, NULL, OPTION_SRUN_ARGS},
                                              {"obey-stop", no_argument, NULL, OPTION_OBEY_STOP},
@@ -305,6 +311,11 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
         return whole_of(value, 0, 1e4, &options->spares)
                    ? -1
                    : cairn_run_usage("--spares %s: a number from 0 is needed", value);
+    case OPTION_COPIES:
+        options->copies = value;
+        return strcmp(value, "none") == 0 || strcmp(value, "partner") == 0
+                   ? -1
+                   : cairn_run_usage("--copies %s: partner or none is needed", value);
     case OPTION_LAUNCHER:
         options->srun = strcmp(value, "srun") == 0;
         return options->srun || strcmp(value, "mpirun") == 0
@@ -416,6 +427,10 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
     }
     if (options->count == 0) {
         options->count = options->cores;
+    }
+    if (options->copies != NULL && strcmp(options->copies, "none") != 0 && (!options->in_place || options->count < 2)) {
+        return cairn_run_usage("--copies %s: recovery in place is needed (--spares), and two processes",
+                               options->copies);
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {
         if (options->kills[i].process >= options->count) {

@@ -1,5 +1,6 @@
 /* Joining and leaving the job; what a process knows of itself. */
 #include "process/consensus.h"
+#include "process/partner.h"
 
 #include "base/environment.h"
 
@@ -34,6 +35,10 @@ static cairn_status read_environment(cairn_process *p, cairn_error *error)
     if (p->recover && (dir == NULL || dir[0] == '\0')) {
         return cairn_fail(error, CAIRN_E_INVALID, "%s: without %s there is nothing to go back to", CAIRN_ENV_SPARES,
                           CAIRN_ENV_DIR);
+    }
+    if (!p->recover && getenv(CAIRN_ENV_COPIES) != NULL && strcmp(getenv(CAIRN_ENV_COPIES), "none") != 0) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: without %s nobody is replaced in place", CAIRN_ENV_COPIES,
+                          CAIRN_ENV_SPARES);
     }
     if (dir != NULL && dir[0] != '\0') {
         if (strlen(dir) >= sizeof p->dir) {
@@ -394,6 +399,7 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_beat_now(p, CAIRN_PHASE_FINISHED, -1);
     cairn_timers_end(p);
     cairn_shell_free(p);
+    cairn_copies_free(p);
     cairn_recovery_free(p);
     free_messages(p);
     if (!p->survive) { /* else MPI_Finalize may wait for ever for one that dies now, or that others know to be lost */

@@ -5,6 +5,7 @@
  * the snapshot core) touches nothing that the job's thread may be in the middle of: from then on calls return
  * CAIRN_E_ROLLBACK, and cairn_recover, where that thread is in nothing else, does the rest. */
 #include "base/environment.h"
+#include "process/partner.h"
 #include "process/recover_parts.h"
 
 #include <errno.h>
@@ -111,6 +112,7 @@ static void dismiss(cairn_process *p, uint32_t peer)
 {
     cairn_send_control(p, peer, CONTROL_LOST, 0);
     forget_incoming(p, peer);
+    cairn_copies_lost(p, peer);
 }
 
 static void move_links(cairn_process *p, const rc_view *view)
@@ -157,6 +159,7 @@ static void install(cairn_process *p)
     }
     move_links(p, view);
     p->incarnation = p->launch + view->number;
+    cairn_copies_viewed(p);
     if (spare) {
         return;
     }
@@ -204,14 +207,17 @@ static void say_recovered(cairn_process *p)
     const recovery *r = p->recovery;
     char who[200];
     char when[80] = "";
+    char sources[200];
     uint32_t total = name_moved(p, who, sizeof who);
 
     if (r->heard > 0.0) {
         (void)snprintf(when, sizeof when, ", noticed after %.2f s, %.2f s in all", r->noticed - r->heard,
                        cairn_now() - r->heard);
     }
-    fprintf(stderr, "cairn: %s recovered in place on %s from snapshot %llu%s\n", who, total == 1 ? "a spare" : "spares",
-            (unsigned long long)rc_current(r->core)->snapshot, when); /* at once: others write there, too */
+    cairn_copies_sources(p, r->resumed, sources, sizeof sources);
+    fprintf(stderr, "cairn: %s recovered in place on %s from snapshot %llu%s%s\n", who,
+            total == 1 ? "a spare" : "spares", (unsigned long long)rc_current(r->core)->snapshot, sources,
+            when); /* at once: others write there, too */
 }
 
 static void resume(cairn_process *p)
@@ -391,6 +397,7 @@ void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *r
     }
     r->latest = report->latest > r->latest ? report->latest : r->latest;
     event.rank = r->ranks[from];
+    cairn_copies_heard(p, event.rank, report);
     if (report->view == 0) {
         event.kind = RC_STARTED;
         for (uint32_t i = 0; i < p->count; i++) {
@@ -448,17 +455,25 @@ static cairn_status clear_channels(cairn_process *p)
     return CAIRN_OK;
 }
 
-/* From memory if the snapshot is still there. Else from its file: it counts, but whoever committed it may have died
- * before its record got its name. */
+/* From memory if the snapshot is still there, the own or that of who keeps a copy. Else from its file: it counts, but
+ * whoever committed it may have died before its record got its name. */
 static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
 {
     const struct timespec pause = {0, SPARE_PAUSE_NS};
-    double end = cairn_now() + NAME_SECONDS;
+    const cut *copy = p->kept;
+    double end;
     cairn_status status;
 
-    if (p->kept != NULL && p->kept->head.number == number) {
-        return cairn_restore_cut(p, p->kept, out);
+    cairn_copies_from(p, CAIRN_FROM_OWN);
+    if (copy != NULL && copy->head.number == number) {
+        return cairn_restore_cut(p, copy, out);
     }
+    status = cairn_copies_fetch(p, number, &copy);
+    if (status != CAIRN_E_NOT_FOUND) {
+        return status == CAIRN_OK ? cairn_restore_cut(p, copy, out) : status;
+    }
+    cairn_copies_from(p, CAIRN_FROM_FILE);
+    end = cairn_now() + NAME_SECONDS;
     while ((status = cairn_restore_part(p, number, out)) == CAIRN_E_NOT_FOUND && cairn_now() < end) {
         (void)cairn_commit_name(p, number, &p->error);
         cairn_drive(p);
@@ -639,7 +654,7 @@ cairn_status cairn_recovery_start(cairn_process *p, uint64_t before)
     memcpy(r->resumed, rc_current(r->core)->carrier, p->count * sizeof *r->resumed);
     r->before = before;
     r->latest = before;
-    return CAIRN_OK;
+    return cairn_copies_start(p);
 }
 
 void cairn_recovery_free(cairn_process *p)

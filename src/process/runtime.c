@@ -1,7 +1,9 @@
 /* Entering and leaving the runtime, taking in frames, waiting, the service thread. */
 #include "process/runtime.h"
 
+#include "partner/copies.h"
 #include "process/consensus.h"
+#include "process/partner.h"
 
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -170,7 +172,7 @@ static void dispatch_message(cairn_process *p, const cairn_frame *frame, uint32_
 /* What counts whatever incarnation it is of: a process that has not heard of a recovery, or has before this one. */
 static bool is_timeless(const cairn_envelope *e)
 {
-    return e->kind == CAIRN_KIND_CONSENSUS ||
+    return e->kind == CAIRN_KIND_CONSENSUS || (e->kind == CAIRN_KIND_COPY && e->tag == PC_ASK) ||
            (e->kind == CAIRN_KIND_CONTROL &&
             (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED ||
              e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED ||
@@ -244,6 +246,10 @@ static void drop_frame(cairn_process *p, const cairn_frame *frame)
     node *n;
 
     p->dropped++;
+    if (e->kind == CAIRN_KIND_COPY) {
+        cairn_copies_frame(p, frame, true);
+        return;
+    }
     if ((e->kind != CAIRN_KIND_DATA && e->kind != CAIRN_KIND_COLLECTIVE) || (e->flags & CAIRN_FLAG_LONG) == 0) {
         return;
     }
@@ -286,6 +292,9 @@ void cairn_dispatch(cairn_process *p, cairn_frame *frame)
             break;
         case CAIRN_KIND_CONSENSUS:
             cairn_consensus_frame(p, frame);
+            break;
+        case CAIRN_KIND_COPY:
+            cairn_copies_frame(p, frame, false);
             break;
         default:
             fail_for_good(p, CAIRN_E_PEER, "process %u sent a message of unknown kind %u", frame->from, e->kind);
@@ -348,6 +357,9 @@ void cairn_drive(cairn_process *p)
     }
     if (__builtin_expect(p->recovery != NULL, 0)) {
         cairn_recovery_drive(p);
+        if (p->copies != NULL) {
+            cairn_copies_drive(p);
+        }
     }
     if (atomic_load_explicit(&p->tick, memory_order_relaxed)) {
         atomic_store_explicit(&p->tick, false, memory_order_relaxed);
@@ -399,7 +411,7 @@ static void *service_main(void *argument)
 
     while (!atomic_load(&p->service_stop)) {
         struct pollfd wake = {.fd = p->wake_fd, .events = POLLIN};
-        bool woken = poll(&wake, 1, p->active ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0;
+        bool woken = poll(&wake, 1, p->active || p->copying ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0;
         uint64_t count;
 
         if (woken) {

@@ -181,6 +181,9 @@ enum lost {
 typedef struct ready_report {
     uint64_t view;   /* of which it has the state; 0: as launched */
     uint64_t latest; /* snapshot attempt that it has met          */
+    uint64_t host;   /* that it is on, as a number; 0: not said   */
+    uint32_t source; /* where it has its state from (partner.h)   */
+    uint32_t unused;
 } ready_report;
 
 typedef struct kill_order {
@@ -295,6 +298,8 @@ struct cairn_process {
     void *lost_context;
 
     struct recovery *recovery; /* recover.c; NULL: none */
+    struct copies *copies;     /* partner.c; NULL: none */
+    bool copying;              /* a copy is on its way: the service thread looks after it often */
 
     struct cairn_sockets *sockets; /* socket.c; NULL: none */
     struct cairn_coord *coords;    /* coord.c: open handles */
@@ -383,6 +388,9 @@ void cairn_shell_free(cairn_process *p);
 
 /* The cut that is under way ends with a recovery: it is kept when it is the one to go back to. */
 void cairn_cut_rolled_back(cairn_process *p, uint64_t snapshot);
+/* A cut that was put together elsewhere: keep it in place of what is kept, or give its memory back. */
+void cairn_cut_keep(cairn_process *p, cut *c);
+void cairn_cut_discard(cairn_process *p, cut *c);
 
 /* --- commit.c: a snapshot counts when the log says so --- */
 void cairn_commit_proposed(cairn_process *p, task *t);

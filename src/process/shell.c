@@ -1,6 +1,7 @@
 /* The snapshot core's shell: carries out what the pure core says. Recording copies aside; the writer thread makes
  * durable. */
 #include "process/consensus.h"
+#include "process/partner.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ static void cut_release_states(cut *c)
 /* Nobody needs it any more; its memory serves the next one. */
 static void cut_recycle(cairn_process *p, cut *c)
 {
+    cairn_copies_gone(p, c);
     cut_release_nodes(p, c);
     cut_release_states(c);
     c->complete = false;
@@ -45,6 +47,13 @@ static void cut_free(cut *c)
     free(c->counts);
     free(c->nodes);
     free(c);
+}
+
+void cairn_cut_discard(cairn_process *p, cut *c)
+{
+    cut_release_nodes(p, c);
+    cut_release_states(c);
+    cut_free(c);
 }
 
 void cairn_cut_add(cairn_process *p, node *n)
@@ -270,13 +279,20 @@ static void release_held(cairn_process *p)
 }
 
 /* The newest committed one, to go back to from memory. */
-static void keep_cut(cairn_process *p)
+void cairn_cut_keep(cairn_process *p, cut *c)
 {
     if (p->kept != NULL) {
         cut_recycle(p, p->kept);
     }
-    p->kept = p->cut;
+    p->kept = c;
+}
+
+static void keep_cut(cairn_process *p)
+{
+    cut *c = p->cut;
+
     p->cut = NULL;
+    cairn_cut_keep(p, c);
 }
 
 static void forget_cut(cairn_process *p)
@@ -376,6 +392,7 @@ static void note_end(cairn_process *p, const cl_output *out)
                 forget_cut(p);
             }
         }
+        cairn_copies_committed(p, out->attempt);
         cairn_snapshot_ended(p, true, false, out->attempt);
     }
 }
@@ -496,6 +513,7 @@ static void begin_writing(cairn_process *p)
     c->complete = false; /* written once */
     c->writing = true;
     cairn_writer_post(p, t);
+    cairn_copies_taken(p, c);
 }
 
 static void part_done(cairn_process *p, task *t)

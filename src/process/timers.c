@@ -1,5 +1,5 @@
 /* What happens by itself: snapshots by interval and by signal, stopping, ordered kills, signs of life. */
-#include "process/runtime.h"
+#include "process/partner.h"
 
 #include "base/durable.h"
 #include "base/environment.h"
@@ -230,6 +230,7 @@ void cairn_send_ready(cairn_process *p, uint64_t view)
 {
     ready_report report = {.view = view, .latest = cl_latest(p->core)};
 
+    cairn_copies_tell(p, &report);
     cairn_send_control_bytes(p, CL_ALL, CONTROL_READY, 0, &report, sizeof report);
 }
 

@@ -27,13 +27,14 @@ static const cairn_beat full = {.launch = UINT32_MAX,
                                 .total = UINT64_MAX,
                                 .attempt = UINT64_MAX,
                                 .lost = UINT32_MAX,
+                                .held = UINT64_MAX,
                                 .exit = 255};
 
 static bool same(const cairn_beat *a, const cairn_beat *b)
 {
     return a->launch == b->launch && a->pid == b->pid && strcmp(a->host, b->host) == 0 && a->phase == b->phase &&
            a->activity == b->activity && a->step == b->step && a->done == b->done && a->total == b->total &&
-           a->attempt == b->attempt && a->lost == b->lost && a->exit == b->exit;
+           a->attempt == b->attempt && a->lost == b->lost && a->held == b->held && a->exit == b->exit;
 }
 
 static void round_trip(void)
@@ -78,8 +79,8 @@ static void odd_host_stays_one_word(void)
 static void torn_and_wrong_lines(void)
 {
     static const char *const wrong[][2] = {
-        {"cairn-beat 2", "cairn-beat 1"}, {"pid ", "pyd "},     {"phase f", "phase x"}, {"step ", "stop "},
-        {"total 1", "total -"},           {"lost 4", "lost 5"}, {"exit ", "exit x"}};
+        {"cairn-beat 3", "cairn-beat 2"}, {"pid ", "pyd "},     {"phase f", "phase x"}, {"step ", "stop "},
+        {"total 1", "total -"},           {"lost 4", "lost 5"}, {"held 1", "held -"},   {"exit ", "exit x"}};
     cairn_beat back;
     char line[CAIRN_BEAT_BYTES];
     int fd = begin();
