@@ -58,6 +58,7 @@ typedef struct cairn_run_options {
     double hang_timeout; /* 0: never */
     double grace;
     bool start_over, quiet, survive;
+    bool in_memory;  /* snapshots in memory only, too */
     bool in_place;   /* who dies is replaced */
     uint32_t spares; /* ranks beside the processes, to take the place of those that die */
     bool srun;       /* launches, instead of mpirun */

@@ -1,6 +1,7 @@
 /* The command line of `cairn run`. */
 #include "base/environment.h"
 #include "cli/run.h"
+#include "snapshot/interval.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +26,9 @@ static const char help_text[] =
     "Snapshots:\n"
     "      --interval SECONDS  between two snapshots (default 30); 0: the next as soon as the last is\n"
     "                          committed; auto: from their measured cost and --mtbf; off: none\n"
+    "                          shared=SECONDS,memory=SECONDS: those, and between them snapshots in the memory of the\n"
+    "                          processes only, for --copies: a process that dies costs less, and a job that is lost\n"
+    "                          as a whole goes on from the newest in DIR\n"
     "      --mtbf SECONDS      mean time between failures of the whole job, for --interval auto\n"
     "      --keep K            snapshots to keep (default 2)\n"
     "      --clock KIND        lamport (default) or vector\n"
@@ -227,15 +231,18 @@ static const struct option long_options[] = {{"processes", required_argument, NU
 /* Snapshots: texts that are checked here and handed to the processes as they are. */
 static int parse_snapshot_option(cairn_run_options *options, int option, const char *value)
 {
+    cairn_intervals intervals;
     double number;
     uint32_t whole;
 
     switch (option) {
     case OPTION_INTERVAL:
-        if (strcmp(value, "auto") != 0 && strcmp(value, "off") != 0 && !number_of(value, 0, 1e9, &number)) {
-            return cairn_run_usage("--interval %s: seconds, auto or off is needed", value);
+        if (!cairn_intervals_parse(value, &intervals)) {
+            return cairn_run_usage("--interval %s: seconds, auto, off, or shared=SECONDS,memory=SECONDS is needed",
+                                   value);
         }
         options->interval = value;
+        options->in_memory = intervals.memory >= 0.0;
         return -1;
     case OPTION_MTBF:
         if (!number_of(value, 1e-3, 1e12, &number)) {
@@ -431,6 +438,9 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
     if (options->copies != NULL && strcmp(options->copies, "none") != 0 && (!options->in_place || options->count < 2)) {
         return cairn_run_usage("--copies %s: recovery in place is needed (--spares), and two processes",
                                options->copies);
+    }
+    if (options->in_memory && (options->copies == NULL || strcmp(options->copies, "none") == 0)) {
+        return cairn_run_usage("--interval %s: snapshots in memory need --copies partner", options->interval);
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {
         if (options->kills[i].process >= options->count) {

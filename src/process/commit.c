@@ -7,7 +7,7 @@
  *
  * "cairn/run" holds the id of the run whose snapshots the log knows from their beginning. In a DIR that has snapshots
  * but no such log (of an older version, or DIR/consensus was removed) what has a record is taken over into it. */
-#include "process/consensus.h"
+#include "process/partner.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -261,6 +261,22 @@ static void on_snapshots(void *context, const cairn_response *response)
     answered(w, response);
 }
 
+/* What was in memory only is lost with the launch that had it. */
+static void on_memory(void *context, const cairn_response *response)
+{
+    waited *w = context;
+    cairn_process *p = w->process;
+    uint64_t newest = response->status == CAIRN_OK ? cairn_levels_forget(p, response) : 0;
+
+    for (size_t i = 0; i < p->chosen_count; i++) {
+        newest = p->chosen[i] >= newest ? 0 : newest;
+    }
+    if (newest > 0) {
+        fprintf(stderr, "cairn: snapshot %" PRIu64 " was in memory only, and is lost with the launch before\n", newest);
+    }
+    answered(w, response);
+}
+
 static cairn_status wait_for(cairn_process *p, waited *w, cairn_error *error)
 {
     waiting pause = {0};
@@ -344,6 +360,12 @@ cairn_status cairn_commit_reconcile(cairn_process *p, cairn_error *error)
     if (status == CAIRN_OK) {
         status = wait_for(p, w, error);
     }
+    if (status == CAIRN_OK && p->incarnation > 0) {
+        status = read_key(p, "cairn/memory/", true, on_memory, w);
+    }
+    if (status == CAIRN_OK) {
+        status = wait_for(p, w, error);
+    }
     if (w->left == 0) {
         free(w);
     }
@@ -362,7 +384,7 @@ bool cairn_commit_chosen(const cairn_process *p, uint64_t number)
 
 /* ---------------------------------------------------------------- in a recovery in place */
 
-uint64_t cairn_commit_newest(cairn_process *p, uint64_t before)
+uint64_t cairn_commit_newest_durable(cairn_process *p, uint64_t before)
 {
     cairn_question question = {
         .op = CAIRN_OP_READ, .flags = CAIRN_REQUEST_PREFIX, .key = KEY_PREFIX, .number = CAIRN_RANGE_MAX};
@@ -378,6 +400,16 @@ uint64_t cairn_commit_newest(cairn_process *p, uint64_t before)
         newest = number > before && number > newest ? number : newest;
     }
     return newest;
+}
+
+uint64_t cairn_commit_newest(cairn_process *p, uint64_t before)
+{
+    char key[CAIRN_LOST_KEY_BYTES];
+    uint64_t durable = cairn_commit_newest_durable(p, before);
+    uint64_t memory;
+
+    (void)cairn_levels_key(p, key, &memory);
+    return memory > before && memory > durable ? memory : durable;
 }
 
 cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error)

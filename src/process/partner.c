@@ -525,10 +525,12 @@ static void step(cairn_process *p, const pc_event *event)
     }
     if (out.held) {
         p->beat.held = out.number;
+        cairn_levels_held(p, out.number, true);
     }
     if (out.refused) {
         fprintf(stderr, "cairn: process %u: process %u cannot keep the copy of its part of snapshot %llu in memory\n",
                 p->self, pc_holder(c->core), (unsigned long long)out.number);
+        cairn_levels_held(p, out.number, false);
     }
     if (out.damaged) {
         fprintf(stderr,
@@ -565,6 +567,9 @@ static void place(cairn_process *p)
         event.rank = cairn_recovery_rank(p, event.peer);
         c->placed = true;
         step(p, &event);
+        if (p->kept != NULL && pc_is_held(c->core, p->kept->head.number)) {
+            p->beat.held = p->kept->head.number;
+        }
     }
     free(host);
     free(holder);
@@ -625,17 +630,18 @@ static void keep_parcel(cairn_process *p, const cut *k, pc_event *taken)
     free(messages);
 }
 
-void cairn_copies_taken(cairn_process *p, const cut *k)
+bool cairn_copies_taken(cairn_process *p, const cut *k)
 {
     pc_event event = {.kind = PC_TAKEN};
 
     if (p->copies == NULL) {
-        return;
+        return false;
     }
     keep_parcel(p, k, &event);
     if (event.number != 0) {
         step(p, &event);
     }
+    return event.number != 0;
 }
 
 void cairn_copies_gone(cairn_process *p, const cut *k)
@@ -679,6 +685,7 @@ void cairn_copies_viewed(cairn_process *p)
     c->has_fetched = false;
     c->unavailable = false;
     c->source = CAIRN_FROM_OWN;
+    p->beat.held = 0;
     event.view = view->number;
     event.number = view->snapshot;
     event.peer = p->self < p->count ? p->self : PC_NONE;
@@ -801,12 +808,6 @@ cairn_status cairn_copies_fetch(cairn_process *p, uint64_t number, const cut **o
         status = CAIRN_E_NOT_FOUND;
     }
     drop_fetched(c);
-    if (status == CAIRN_E_NOT_FOUND) {
-        fprintf(stderr,
-                "cairn: process %u: no copy of its part of snapshot %llu is in anybody's memory; it is read from its "
-                "file\n",
-                p->self, (unsigned long long)number);
-    }
     return status;
 }
 

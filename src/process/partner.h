@@ -5,7 +5,7 @@
 #ifndef CAIRN_PROCESS_PARTNER_H
 #define CAIRN_PROCESS_PARTNER_H
 
-#include "process/runtime.h"
+#include "process/consensus.h"
 
 /* Where a process has its state from, in a ready_report: CAIRN_FROM_OWN, CAIRN_FROM_FILE, or CAIRN_FROM_MEMORY + process. */
 enum { CAIRN_FROM_OWN, CAIRN_FROM_FILE, CAIRN_FROM_MEMORY };
@@ -17,8 +17,8 @@ void cairn_copies_drive(cairn_process *p);
 /* A frame of CAIRN_KIND_COPY. dropped: it is of an older incarnation; what follows it is received all the same. */
 void cairn_copies_frame(cairn_process *p, const cairn_frame *frame, bool dropped);
 
-/* This process's part is whole: from now on until cairn_copies_gone its memory stays as it is. */
-void cairn_copies_taken(cairn_process *p, const cut *c);
+/* This process's part is whole: from now on until cairn_copies_gone its memory stays as it is. false: it cannot be copied. */
+bool cairn_copies_taken(cairn_process *p, const cut *c);
 void cairn_copies_gone(cairn_process *p, const cut *c);
 void cairn_copies_committed(cairn_process *p, uint64_t number);
 /* A view was installed: links and incarnation are those of it. */
@@ -38,5 +38,9 @@ void cairn_copies_heard(cairn_process *p, uint32_t rank, const ready_report *rep
 /* " (from the memory of process 3)" and the like, of the processes whose carriers are not those in `before`; "" without
  * copies. */
 void cairn_copies_sources(const cairn_process *p, const uint32_t *before, char *text, size_t bytes);
+
+/* --- levels.c --- */
+/* A new launch: what the keys of earlier ones say is void; they go. The newest that this run had. */
+uint64_t cairn_levels_forget(cairn_process *p, const cairn_response *response);
 
 #endif

@@ -503,7 +503,15 @@ cairn_status cairn_snapshot(cairn_process *p)
                          : p->lost_count > 0 ? "a process is lost"
                                              : "before cairn_restore");
     }
-    cairn_core_event(p, CL_INITIATE, 0);
+    if (p->level.on) { /* it is to be in DIR: the coordinator says so */
+        if (p->self == COORDINATOR) {
+            cairn_snapshot_wished(p);
+        } else {
+            cairn_send_control(p, COORDINATOR, CONTROL_SNAPSHOT_WISH, 0);
+        }
+    } else {
+        cairn_core_event(p, CL_INITIATE, 0);
+    }
     cairn_exit_call(p);
     return CAIRN_OK;
 }

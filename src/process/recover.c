@@ -69,15 +69,27 @@ static void propose(cairn_process *p)
 {
     recovery *r = p->recovery;
     char key[CAIRN_LOST_KEY_BYTES];
+    char memory[CAIRN_LOST_KEY_BYTES];
+    uint64_t in_memory;
+    uint64_t newest = cairn_commit_newest(p, r->before);
+    bool voided = cairn_levels_voided(p) && rc_proposal(r->core)->snapshot < p->level.voided.snapshot;
     uint64_t tag;
-    cairn_compare unchanged = {.kind = CAIRN_COMPARE_MODIFIED, .key = key, .number = cairn_recovery_view_key(p, key)};
-    cairn_do put = {
-        .kind = CAIRN_DO_PUT, .key = key, .value = (const char *)r->bytes, .bytes = rc_view_bytes(p->count, p->peers)};
-    cairn_question question = {.op = CAIRN_OP_TXN,
-                               .flags = CAIRN_REQUEST_REPEAT,
-                               .key = "",
-                               .txn = {.compares = &unchanged, .compare_count = 1, .then = &put, .then_count = 1}};
+    /* A snapshot in memory only lives no longer than the next one: no view may miss it. */
+    cairn_compare unchanged[2] = {
+        {.kind = CAIRN_COMPARE_MODIFIED, .key = key, .number = cairn_recovery_view_key(p, key)},
+        {.kind = CAIRN_COMPARE_MODIFIED, .key = memory, .number = cairn_levels_key(p, memory, &in_memory)}};
+    cairn_do then[2] = {
+        {.kind = CAIRN_DO_PUT, .key = key, .value = (const char *)r->bytes, .bytes = rc_view_bytes(p->count, p->peers)},
+        {.kind = CAIRN_DO_DELETE, .key = memory}};
+    cairn_question question = {
+        .op = CAIRN_OP_TXN, .flags = CAIRN_REQUEST_REPEAT, .key = "", .txn = {.compares = unchanged, .then = then}};
 
+    if (newest > rc_proposal(r->core)->snapshot && !voided) {
+        r->answered = true; /* it has learned of that one meanwhile: once more */
+        return;
+    }
+    question.txn.compare_count = p->level.on ? 2 : 1;
+    question.txn.then_count = voided ? 2 : 1;
     rc_view_put(r->bytes, rc_proposal(r->core), p->count, p->peers);
     r->answered = cairn_consensus_ask(p, &question, on_answer, r, &tag) != CAIRN_OK;
 }
@@ -170,6 +182,7 @@ static void install(cairn_process *p)
     p->can_snapshot = false;
     p->undecided = false;
     p->stop_begun = false;
+    p->level.attempt = 0;
     if (p->fatal == CAIRN_OK) {
         p->fatal = cairn_fail(&p->error, CAIRN_E_ROLLBACK, "a process was lost: all go back to snapshot %llu",
                               (unsigned long long)view->snapshot);
@@ -231,6 +244,7 @@ static void resume(cairn_process *p)
     p->can_snapshot = p->consensus != NULL;
     p->attempt_began = cairn_now();
     p->next_snapshot = p->attempt_began + (p->interval_auto ? 1.0 : p->interval);
+    cairn_levels_begin(p, p->attempt_began);
     p->recorded_at = p->attempt_began;
     if (cairn_consensus_leads(p)) {
         say_recovered(p);
@@ -314,6 +328,29 @@ static double patience(const cairn_process *p)
     return p->active ? 4.0 * p->stats.blocked + bytes / COPIED_PER_SECOND : 0.0;
 }
 
+static void tell_committed(cairn_process *p)
+{
+    rc_event committed = {.kind = RC_COMMITTED, .number = cairn_commit_newest(p, p->recovery->before)};
+
+    act(p, &committed);
+}
+
+/* Somebody cannot have its part of the snapshot that all go back to: it was in memory only. */
+static void go_further_back(cairn_process *p)
+{
+    rc_event event = {.kind = RC_VOID, .number = p->level.voided.snapshot};
+
+    event.older = cairn_commit_newest_durable(p, p->recovery->before);
+    event.older = event.older == 0 ? p->recovery->begun_from : event.older;
+    if (event.older == 0) {
+        fprintf(stderr,
+                "cairn: snapshot %llu was in memory only and is lost, and there is no older one to go back to\n",
+                (unsigned long long)event.number);
+        cairn_end_all(p, CAIRN_EXIT_AGAIN);
+    }
+    act(p, &event);
+}
+
 static void look(cairn_process *p, double now)
 {
     recovery *r = p->recovery;
@@ -337,9 +374,7 @@ static void look(cairn_process *p, double now)
             r->noticed = now;
         }
         if (event.yes) {
-            rc_event committed = {.kind = RC_COMMITTED, .number = cairn_commit_newest(p, r->before)};
-
-            act(p, &committed);
+            tell_committed(p);
         }
         act(p, &event);
     }
@@ -350,6 +385,9 @@ static void look(cairn_process *p, double now)
         r->despair_at = 0.0;
     } else if (r->despair_at > 0.0 && now > r->despair_at && !r->asking) {
         end_if_heard(p);
+    }
+    if (cairn_levels_voided(p)) {
+        go_further_back(p);
     }
     spawn_consider(p, now);
 }
@@ -375,6 +413,7 @@ void cairn_recovery_drive(cairn_process *p)
         rc_event event = {.kind = RC_REFUSED};
 
         r->answered = false;
+        tell_committed(p);
         act(p, &event);
     }
     if (p->consensus != NULL && (now = cairn_now()) >= r->look) {
@@ -414,6 +453,7 @@ void cairn_recovery_restored(cairn_process *p, uint64_t number)
     rc_event event = {.kind = RC_COMMITTED, .number = number};
 
     if (p->recovery != NULL) {
+        p->recovery->begun_from = number;
         act(p, &event);
     }
 }
@@ -455,12 +495,34 @@ static cairn_status clear_channels(cairn_process *p)
     return CAIRN_OK;
 }
 
+/* It was in memory only, and this process's part is lost: until there is a view that goes back further. */
+static cairn_status cannot(cairn_process *p, uint64_t number)
+{
+    waiting w = {0};
+    cairn_status status = CAIRN_OK;
+
+    fprintf(stderr,
+            "cairn: process %u: its part of snapshot %llu was in memory only and is lost: all go back further\n",
+            p->self, (unsigned long long)number);
+    cairn_levels_void(p, number);
+    while (status == CAIRN_OK) {
+        status = cairn_pause(p, &w);
+    }
+    if (status == CAIRN_E_TIMEOUT) {
+        return cairn_fail(&p->error, status, "cairn_recover: there was no older snapshot to go back to within %.3g s",
+                          p->deadline);
+    }
+    return status;
+}
+
 /* From memory if the snapshot is still there, the own or that of who keeps a copy. Else from its file: it counts, but
  * whoever committed it may have died before its record got its name. */
 static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
 {
     const struct timespec pause = {0, SPARE_PAUSE_NS};
     const cut *copy = p->kept;
+    char key[CAIRN_LOST_KEY_BYTES];
+    uint64_t in_memory;
     double end;
     cairn_status status;
 
@@ -475,9 +537,22 @@ static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
     cairn_copies_from(p, CAIRN_FROM_FILE);
     end = cairn_now() + NAME_SECONDS;
     while ((status = cairn_restore_part(p, number, out)) == CAIRN_E_NOT_FOUND && cairn_now() < end) {
+        (void)cairn_levels_key(p, key, &in_memory);
+        if (in_memory == number) {
+            return cannot(p, number);
+        }
         (void)cairn_commit_name(p, number, &p->error);
         cairn_drive(p);
+        if (p->fatal != CAIRN_OK) {
+            return p->fatal; /* another view, perhaps */
+        }
         (void)nanosleep(&pause, NULL);
+    }
+    if (status == CAIRN_OK && p->copies != NULL) {
+        fprintf(stderr,
+                "cairn: process %u: no copy of its part of snapshot %llu is in anybody's memory; it was read from its "
+                "file\n",
+                p->self, (unsigned long long)number);
     }
     return status;
 }

@@ -29,13 +29,14 @@ typedef struct spawning {
 
 typedef struct recovery {
     rc *core;
-    rc_view seen;      /* a view that was read */
-    uint32_t *ranks;   /* [peers] the rank that this peer is; RC_NONE: there is no such peer any more */
-    uint32_t *resumed; /* [count] carriers when the job last went on */
-    uint8_t *silent;   /* [peers] by ranks: as of the leader's last look */
-    uint8_t *bytes;    /* of a view */
-    uint64_t before;   /* snapshots up to here are of earlier launches */
-    uint64_t revision; /* of the replicated state that was looked at */
+    rc_view seen;        /* a view that was read */
+    uint32_t *ranks;     /* [peers] the rank that this peer is; RC_NONE: there is no such peer any more */
+    uint32_t *resumed;   /* [count] carriers when the job last went on */
+    uint8_t *silent;     /* [peers] by ranks: as of the leader's last look */
+    uint8_t *bytes;      /* of a view */
+    uint64_t begun_from; /* the snapshot that this launch goes on from, as far as this rank knows; 0: none */
+    uint64_t before;     /* snapshots up to here are of earlier launches */
+    uint64_t revision;   /* of the replicated state that was looked at */
     uint64_t view_revision;
     uint64_t latest; /* snapshot attempt that anybody has met */
     bool leads, answered;

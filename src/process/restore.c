@@ -646,6 +646,7 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
         p->can_snapshot = p->consensus != NULL;
         p->attempt_began = cairn_now();
         p->next_snapshot = p->attempt_began + (p->interval_auto ? 1.0 : p->interval);
+        cairn_levels_begin(p, p->attempt_began);
         same = result.restored && result.old_count == p->count;
         if (same) {
             cairn_recovery_restored(p, result.number);

@@ -176,7 +176,7 @@ static bool is_timeless(const cairn_envelope *e)
            (e->kind == CAIRN_KIND_CONTROL &&
             (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED ||
              e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED ||
-             e->tag == CONTROL_ENDED));
+             e->tag == CONTROL_ENDED || e->tag == CONTROL_VOID));
 }
 
 static void take_ready(cairn_process *p, const cairn_frame *frame)
@@ -232,6 +232,17 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
         break;
     case CONTROL_ENDED:
         cairn_detector_told(p, frame->envelope->sequence);
+        break;
+    case CONTROL_LEVEL:
+        cairn_levels_told(p, frame->envelope->sequence);
+        break;
+    case CONTROL_VOID:
+        if (frame->envelope->bytes == sizeof(void_report)) {
+            void_report report;
+
+            memcpy(&report, frame->payload, sizeof report);
+            cairn_levels_void_told(p, &report);
+        }
         break;
     default:
         break;

@@ -166,7 +166,9 @@ enum control {
     CONTROL_PORT,      /* from who has spawned: a port_offer to connect to                        */
     CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
     CONTROL_LOST,      /* the last word to a process that was declared lost              */
-    CONTROL_ENDED      /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
+    CONTROL_ENDED,     /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
+    CONTROL_LEVEL,     /* from the coordinator. sequence: attempt << 1, | 1 when it is in memory only */
+    CONTROL_VOID       /* payload: void_report. A process cannot have its part of a snapshot */
 };
 
 /* What this process knows of another one's death. */
@@ -185,6 +187,21 @@ typedef struct ready_report {
     uint32_t source; /* where it has its state from (partner.h)   */
     uint32_t unused;
 } ready_report;
+
+/* The payload of CONTROL_VOID: the snapshot that this view goes back to. */
+typedef struct void_report {
+    uint64_t view, snapshot;
+} void_report;
+
+/* levels.c: snapshots in memory only, beside those in DIR. */
+typedef struct levels {
+    bool on;
+    double interval, next; /* seconds; as p->interval and p->next_snapshot are for those in DIR */
+    bool wanted;           /* coordinator: the next attempt is to be in memory only */
+    uint64_t attempt;      /* the newest one of which the level is known */
+    bool memory;           /* ... and it is that */
+    void_report voided;    /* the newest one that was heard of */
+} levels;
 
 typedef struct kill_order {
     uint32_t index, process;
@@ -299,7 +316,8 @@ struct cairn_process {
 
     struct recovery *recovery; /* recover.c; NULL: none */
     struct copies *copies;     /* partner.c; NULL: none */
-    bool copying;              /* a copy is on its way: the service thread looks after it often */
+    levels level;
+    bool copying; /* a copy is on its way: the service thread looks after it often */
 
     struct cairn_sockets *sockets; /* socket.c; NULL: none */
     struct cairn_coord *coords;    /* coord.c: open handles */
@@ -400,8 +418,9 @@ void cairn_commit_pruned(cairn_process *p, task *t);
 cairn_status cairn_commit_reconcile(cairn_process *p, cairn_error *error);
 /* The log has chosen it (known after reconcile). */
 bool cairn_commit_chosen(const cairn_process *p, uint64_t number);
-/* The newest snapshot above `before` that this process's copy of the log has chosen; 0: none. */
+/* The newest snapshot above `before` that this process's copy of the log has chosen, on any level or in DIR; 0: none. */
 uint64_t cairn_commit_newest(cairn_process *p, uint64_t before);
+uint64_t cairn_commit_newest_durable(cairn_process *p, uint64_t before);
 /* Give the record of a chosen snapshot its name, if it has none yet. */
 cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error);
 
@@ -481,6 +500,27 @@ uint64_t cairn_recovery_view_key(const cairn_process *p, char key[CAIRN_LOST_KEY
 /* The launch's rank that carries this process now. */
 uint32_t cairn_recovery_rank(const cairn_process *p, uint32_t process);
 void cairn_recovery_free(cairn_process *p);
+
+/* --- levels.c --- */
+/* Reads CAIRN_INTERVAL. */
+cairn_status cairn_levels_start(cairn_process *p, cairn_error *error);
+/* Attempts begin, or begin again after a recovery. */
+void cairn_levels_begin(cairn_process *p, double now);
+/* The coordinator records: on which level. */
+void cairn_levels_decide(cairn_process *p, uint64_t attempt);
+void cairn_levels_told(cairn_process *p, uint64_t what); /* CONTROL_LEVEL */
+bool cairn_levels_known(const cairn_process *p, uint64_t attempt);
+bool cairn_levels_in_memory(const cairn_process *p, uint64_t attempt);
+/* Coordinator: all parts of an attempt in memory only are held. */
+void cairn_levels_commit(cairn_process *p, uint64_t attempt);
+/* This process's copy is at its partner, or cannot be. */
+void cairn_levels_held(cairn_process *p, uint64_t number, bool held);
+/* The key of the newest one in memory only, its revision (0: there is none) and the number that it holds. */
+uint64_t cairn_levels_key(const cairn_process *p, char key[CAIRN_LOST_KEY_BYTES], uint64_t *number);
+/* This process cannot have its part of the snapshot that the view goes back to. */
+void cairn_levels_void(cairn_process *p, uint64_t snapshot);
+void cairn_levels_void_told(cairn_process *p, const void_report *report);
+bool cairn_levels_voided(const cairn_process *p); /* somebody cannot, in this view */
 
 /* --- requests.c --- */
 /* All open requests are void. CAIRN_E_AGAIN: MPI still reads from the buffer of a long send. */

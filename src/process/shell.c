@@ -244,6 +244,7 @@ static void record(cairn_process *p, uint64_t attempt, uint64_t step)
     c->blocked = cairn_now() - begin;
     p->stats.blocked = c->blocked;
     p->stats.blocked_total += c->blocked;
+    cairn_levels_decide(p, attempt);
 }
 
 /* ---------------------------------------------------------------- carrying out */
@@ -376,7 +377,7 @@ static void note_end(cairn_process *p, const cl_output *out)
             p->stats.failed++;
         }
         cairn_snapshot_ended(p, false, out->ended_reason == CL_REASON_FAILED, out->ended);
-        if (out->ended_reason != CL_REASON_LOST) {
+        if (out->ended_reason != CL_REASON_LOST && !cairn_levels_in_memory(p, out->ended)) {
             cairn_writer_ask(p, TASK_REMOVE, out->ended);
         }
     }
@@ -446,7 +447,9 @@ void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *
         p->cut->complete = true;
     }
     note_end(p, &out);
-    if (out.commit) {
+    if (out.commit && cairn_levels_in_memory(p, out.attempt)) {
+        cairn_levels_commit(p, out.attempt);
+    } else if (out.commit) {
         post_commit(p, out.attempt, out.cut_step);
     }
     if (out.complete && p->cut == NULL) {
@@ -496,7 +499,14 @@ static void begin_writing(cairn_process *p)
     cut *c = p->cut;
     task *t;
 
-    if (!c->dead && !cut_is_whole(c)) {
+    if (!c->dead && (!cut_is_whole(c) || !cairn_levels_known(p, c->head.number))) {
+        return;
+    }
+    if (!c->dead && cairn_levels_in_memory(p, c->head.number)) {
+        c->complete = false;
+        if (!cairn_copies_taken(p, c)) {
+            cairn_levels_held(p, c->head.number, false);
+        }
         return;
     }
     t = c->dead ? NULL : calloc(1, sizeof *t);
@@ -513,7 +523,7 @@ static void begin_writing(cairn_process *p)
     c->complete = false; /* written once */
     c->writing = true;
     cairn_writer_post(p, t);
-    cairn_copies_taken(p, c);
+    (void)cairn_copies_taken(p, c);
 }
 
 static void part_done(cairn_process *p, task *t)

@@ -255,11 +255,13 @@ double cairn_period(const cairn_process *p)
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt)
 {
     double now = cairn_now();
+    bool memory = cairn_levels_in_memory(p, attempt);
 
     if (p->self != COORDINATOR) {
         return;
     }
-    p->next_snapshot = p->attempt_began + cairn_period(p);
+    p->next_snapshot = memory ? p->next_snapshot : p->attempt_began + cairn_period(p);
+    p->level.next = p->attempt_began + p->level.interval;
     p->failures = failed ? p->failures + 1 : 0;
     if (failed) {
         double pause = FAILED_PAUSE_SECONDS * (double)(1u << (p->failures > 7 ? 6 : p->failures - 1));
@@ -268,6 +270,9 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
     }
     if (!committed) {
         p->stop_begun = false; /* a last snapshot is tried again */
+        return;
+    }
+    if (memory) {
         return;
     }
     if (p->stop_begun && p->recorded_at >= p->stop_wished_at) {
@@ -280,7 +285,9 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
 /* mpirun forwards a signal to all processes: what another one heard of a moment ago is asked for once. */
 void cairn_snapshot_wished(cairn_process *p)
 {
-    if (p->can_snapshot && !p->finishing && cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS) {
+    if (p->can_snapshot && !p->finishing &&
+        (cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS || (p->level.on && p->level.memory))) {
+        p->level.wanted = false;
         initiate(p);
     }
 }
@@ -292,6 +299,7 @@ static void signals(cairn_process *p)
         if (p->self != COORDINATOR) {
             cairn_send_control(p, COORDINATOR, CONTROL_SNAPSHOT_WISH, 0);
         } else if (p->can_snapshot && !p->finishing) {
+            p->level.wanted = false;
             initiate(p);
         }
     }
@@ -331,10 +339,15 @@ static void coordinate(cairn_process *p, double now)
         /* Merged into an attempt that is not recorded yet, or the one after. */
         p->stop_begun = true;
         p->stop_wished_at = now;
+        p->level.wanted = false;
         initiate(p);
-    } else if (!p->stop_wished && cairn_period(p) >= 0.0 && now >= p->next_snapshot && cl_attempt(p->core) == 0 &&
-               !p->active) {
-        initiate(p);
+    } else if (!p->stop_wished && cl_attempt(p->core) == 0 && !p->active) {
+        bool shared = cairn_period(p) >= 0.0 && now >= p->next_snapshot;
+
+        if (shared || (p->level.on && now >= p->level.next)) {
+            p->level.wanted = !shared;
+            initiate(p);
+        }
     }
 }
 
@@ -376,25 +389,13 @@ static double seconds_of(const char *name, const char *text, cairn_error *error)
 
 static cairn_status parse_interval(cairn_process *p, cairn_error *error)
 {
-    const char *interval = getenv(CAIRN_ENV_INTERVAL);
     const char *mtbf = getenv(CAIRN_ENV_MTBF);
 
-    p->interval = 30.0;
     p->mtbf = 86400.0;
     if (mtbf != NULL && (p->mtbf = seconds_of(CAIRN_ENV_MTBF, mtbf, error)) < 0.0) {
         return CAIRN_E_INVALID;
     }
-    if (interval == NULL) {
-        return CAIRN_OK;
-    }
-    if (strcmp(interval, "off") == 0) {
-        p->interval = -1.0;
-    } else if (strcmp(interval, "auto") == 0) {
-        p->interval_auto = true;
-    } else if ((p->interval = seconds_of(CAIRN_ENV_INTERVAL, interval, error)) < 0.0) {
-        return CAIRN_E_INVALID;
-    }
-    return CAIRN_OK;
+    return cairn_levels_start(p, error);
 }
 
 cairn_status cairn_timers_start(cairn_process *p, cairn_error *error)

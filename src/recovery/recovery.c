@@ -21,6 +21,7 @@ struct rc {
     phase phase;
     bool started, leads, proposing, said_hopeless;
     uint64_t committed;
+    uint64_t voided; /* the current view's snapshot, when it cannot be had; else 0 */
     rc_view current, proposal;
     uint8_t *suspect; /* [ranks] */
     uint64_t *ready;  /* [ranks] the view that it has said READY for; RUNNING in view 0 needs none */
@@ -111,7 +112,8 @@ static bool build(rc *core)
 
     copy_view(core, view, &core->current);
     view->number++;
-    view->snapshot = core->committed > core->current.snapshot ? core->committed : core->current.snapshot;
+    view->snapshot =
+        core->committed > core->current.snapshot || core->voided != 0 ? core->committed : core->current.snapshot;
     for (uint32_t i = 0; i < core->count; i++) {
         uint32_t rank = view->carrier[i];
         uint32_t spare;
@@ -132,7 +134,8 @@ static bool build(rc *core)
 /* The leader's duty. */
 static void look(rc *core, rc_output *out)
 {
-    if (!core->leads || !core->started || core->proposing || core->phase == OUT || rc_lost(core) == RC_NONE) {
+    if (!core->leads || !core->started || core->proposing || core->phase == OUT ||
+        (rc_lost(core) == RC_NONE && core->voided == 0)) {
         return;
     }
     if (!build(core)) {
@@ -152,8 +155,11 @@ static void install(rc *core, const rc_view *view, rc_output *out)
     if (view->number <= core->current.number || core->phase == OUT) {
         return;
     }
+    if (view->snapshot < core->current.snapshot || view->snapshot > core->committed) {
+        core->committed = view->snapshot;
+    }
+    core->voided = 0;
     copy_view(core, &core->current, view);
-    core->committed = view->snapshot > core->committed ? view->snapshot : core->committed;
     core->proposing = false;
     core->said_hopeless = false;
     core->started = true;
@@ -200,7 +206,15 @@ void rc_step(rc *core, const rc_event *event, rc_output *out)
         }
         break;
     case RC_COMMITTED:
-        core->committed = event->number > core->committed ? event->number : core->committed;
+        if (event->number > core->committed && event->number != core->voided) {
+            core->committed = event->number;
+        }
+        break;
+    case RC_VOID:
+        if (event->number == core->current.snapshot && event->older != 0 && event->older < event->number) {
+            core->voided = event->number;
+            core->committed = core->committed == event->number ? event->older : core->committed;
+        }
         break;
     case RC_CHOSEN:
         install(core, event->view, out);

@@ -13,6 +13,8 @@
  *    snapshot, says READY to all, and goes on when the carriers of all processes have said READY for this view.
  *  - Deaths during a recovery make another view; whatever was half done for the one before is forgotten. So the
  *    coordinator may die, too, and several ranks at once.
+ *  - If a carrier cannot have its part of that snapshot (it was in the memory of one that died too), the next view goes
+ *    back to an older one, with the same carriers if nobody else died.
  *  - A rank that learns that it is out ends itself. Until it learns that it can do no harm: who has learned of the view
  *    takes nothing from it. */
 #ifndef CAIRN_RECOVERY_RECOVERY_H
@@ -39,15 +41,16 @@ typedef enum rc_event_kind {
     RC_COMMITTED, /* number: the newest committed snapshot of this run that this rank knows of            */
     RC_CHOSEN,    /* view: the newest one in the log. Borrowed                                            */
     RC_REFUSED,   /* the proposal has been answered: it was not chosen, or nobody knows                   */
-    RC_RESTORED,  /* this rank's process has the state of view `number`                                   */
-    RC_READY      /* `rank` says that its process has the state of view `number`                          */
+    RC_VOID,     /* number: the snapshot of the current view cannot be had by all; older: the newest that can. Leader */
+    RC_RESTORED, /* this rank's process has the state of view `number`                                   */
+    RC_READY     /* `rank` says that its process has the state of view `number`                          */
 } rc_event_kind;
 
 typedef struct rc_event {
     rc_event_kind kind;
     bool yes;
     uint32_t rank;
-    uint64_t number;
+    uint64_t number, older;
     const rc_view *view;
 } rc_event;
 

@@ -2,6 +2,8 @@
 #include "snapshot/interval.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* What is negative or no number counts as nothing. */
 static double sane(double seconds)
@@ -67,4 +69,67 @@ double cairn_interval_auto(double cost, double mtbf, const cairn_interval_limits
 double cairn_interval_expected_time(double work, double interval, double cost, double mtbf, double restart)
 {
     return mtbf * exp(restart / mtbf) * expm1((interval + cost) / mtbf) * work / interval;
+}
+
+/* ---------------------------------------------------------------- as text */
+
+static bool take_seconds(const char *text, size_t length, double *seconds)
+{
+    char copy[64];
+    char *end;
+
+    if (length == 0 || length >= sizeof copy) {
+        return false;
+    }
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    *seconds = strtod(copy, &end);
+    return *end == '\0' && *seconds >= 0.0 && *seconds <= 1e9;
+}
+
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && memcmp(text, word, length) == 0;
+}
+
+static bool take_shared(const char *text, size_t length, cairn_intervals *out)
+{
+    out->shared_auto = is_word(text, length, "auto");
+    if (out->shared_auto) {
+        out->shared = 0.0;
+        return true;
+    }
+    if (is_word(text, length, "off")) {
+        out->shared = -1.0;
+        return true;
+    }
+    return take_seconds(text, length, &out->shared);
+}
+
+bool cairn_intervals_parse(const char *text, cairn_intervals *out)
+{
+    bool shared = false;
+
+    *out = (cairn_intervals){.shared = 30.0, .memory = -1.0};
+    if (strchr(text, '=') == NULL) {
+        return take_shared(text, strlen(text), out);
+    }
+    for (;;) {
+        size_t length = strcspn(text, ",");
+        bool good = false;
+
+        if (length >= 7 && memcmp(text, "shared=", 7) == 0 && !shared) {
+            shared = true;
+            good = take_shared(text + 7, length - 7, out);
+        } else if (length >= 7 && memcmp(text, "memory=", 7) == 0 && out->memory < 0.0) {
+            good = take_seconds(text + 7, length - 7, &out->memory);
+        }
+        if (!good) {
+            return false;
+        }
+        if (text[length] == '\0') {
+            return true;
+        }
+        text += length + 1;
+    }
 }

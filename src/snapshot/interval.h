@@ -14,6 +14,8 @@
 #ifndef CAIRN_SNAPSHOT_INTERVAL_H
 #define CAIRN_SNAPSHOT_INTERVAL_H
 
+#include <stdbool.h>
+
 /* sqrt(2 cost mtbf). Good while cost is much smaller than mtbf. */
 double cairn_interval_young(double cost, double mtbf);
 
@@ -37,5 +39,15 @@ double cairn_interval_auto(double cost, double mtbf, const cairn_interval_limits
 /* Daly's expected wall time for `work` seconds of computing with this interval and `restart` seconds to come back after
  * a failure (equation 20): mtbf e^(restart/mtbf) (e^((interval+cost)/mtbf) - 1) work / interval. */
 double cairn_interval_expected_time(double work, double interval, double cost, double mtbf, double restart);
+
+/* What CAIRN_INTERVAL and --interval say: seconds, "auto" or "off" for snapshots in DIR; or a list of levels, each once,
+ * parted by commas: shared=SECONDS|auto|off, and memory=SECONDS for those that are in memory only. A level that is not
+ * named: 30 seconds for shared, none for memory. */
+typedef struct cairn_intervals {
+    double shared; /* < 0: off */
+    bool shared_auto;
+    double memory; /* < 0: none */
+} cairn_intervals;
+bool cairn_intervals_parse(const char *text, cairn_intervals *out);
 
 #endif

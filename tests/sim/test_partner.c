@@ -727,7 +727,8 @@ static void commit(uint64_t number)
     attempt = 0;
     seen->committed++;
     for (uint32_t i = 0; i < count; i++) {
-        plan(delay(hearing), (happening){.kind = HEAR, .to = views[newest].carrier[i], .number = number, .view = newest});
+        plan(delay(hearing),
+             (happening){.kind = HEAR, .to = views[newest].carrier[i], .number = number, .view = newest});
     }
 }
 

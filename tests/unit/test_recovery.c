@@ -849,7 +849,77 @@ static void test_check(void)
     }
 }
 
-UNIT_MAIN("recovery", {"as launched", test_launched}, {"what is not legal changes nothing", test_nothing},
+/* A snapshot that a carrier cannot have any more: all go back to an older one. */
+static void test_void(void)
+{
+    given_view v;
+
+    begin_leader(2, 3, 0);
+    committed(9);
+    suspect(1);
+    CU_ASSERT(got.propose);
+    chosen_as_proposed();
+    CU_ASSERT_EQUAL(rc_current(core)->snapshot, 9);
+    step((rc_event){.kind = RC_VOID, .number = 8, .older = 5}); /* not the view's */
+    CU_ASSERT(is_quiet());
+    step((rc_event){.kind = RC_VOID, .number = 9, .older = 9}); /* not older */
+    step((rc_event){.kind = RC_VOID, .number = 9});             /* there is none */
+    CU_ASSERT(is_quiet());
+    step((rc_event){.kind = RC_VOID, .number = 9, .older = 5});
+    CU_ASSERT(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 5);
+    CU_ASSERT_EQUAL(rc_proposal(core)->number, 2);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[0], 0);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[1], 2);          /* the same carriers */
+    committed(9);                                               /* the log still has it */
+    step((rc_event){.kind = RC_VOID, .number = 9, .older = 5}); /* said again */
+    CU_ASSERT(is_quiet());
+    refused();
+    CU_ASSERT(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 5);
+    chosen_as_proposed();
+    CU_ASSERT(got.install);
+    CU_ASSERT_EQUAL(rc_current(core)->snapshot, 5);
+    CU_ASSERT(is_quiet() || !got.propose);
+    committed(11); /* newer ones count again */
+    suspect(2);
+    CU_ASSERT_EQUAL(got.hopeless, RC_NO_SPARE);
+    begin(2, 3, 1); /* who does not lead only remembers */
+    started();
+    committed(9);
+    v = view_of(1, 9);
+    move(&v, 0, 2);
+    chosen(v);
+    step((rc_event){.kind = RC_VOID, .number = 9, .older = 4});
+    CU_ASSERT(is_quiet());
+    leads(true);
+    CU_ASSERT(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 4);
+}
+
+/* Who has not heard that it is void installs the older one, and goes on from there. */
+static void test_void_elsewhere(void)
+{
+    given_view v;
+
+    begin(2, 4, 0);
+    started();
+    committed(9);
+    v = view_of(1, 9);
+    move(&v, 1, 2);
+    chosen(v);
+    v.view.number = 2;
+    v.view.snapshot = 5;
+    chosen(v);
+    CU_ASSERT(got.install);
+    leads(true);
+    suspect(2);
+    CU_ASSERT(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 5);
+}
+
+UNIT_MAIN("recovery", {"a snapshot that is void", test_void}, {"... elsewhere", test_void_elsewhere},
+          {"as launched", test_launched}, {"what is not legal changes nothing", test_nothing},
           {"one carrier is suspected", test_one_suspected}, {"several are", test_several_suspected},
           {"trusted before the proposal", test_trusted_in_time}, {"trusted after it", test_trusted_too_late},
           {"spares are used in order and never twice", test_spares_in_order},
