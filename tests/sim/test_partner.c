@@ -4,7 +4,8 @@
  * In a history 2 to 6 processes on 1 to 4 hosts, and spares, each hold a core. Attempts at snapshots are recorded by each
  * process at its own time, copied piece by piece, and committed (by a file, or only when all copies are held) or given up;
  * who hears of it hears late. Ranks die at any moment, several at once, in a recovery too; then a view names the newest
- * committed snapshot, each rank learns it with its own delay, and who takes a place wants its part back. Messages of one
+ * committed snapshot, each rank learns it with its own delay, and who takes a place wants its part back. If that snapshot
+ * was in memory only and somebody cannot have its part, the next view goes back to the newest one that has files. Messages of one
  * rank to another come in order, all else may overtake; those of another view are dropped. Pieces are damaged on their
  * way and in a holder's memory, and a holder may have no room. Around each core stands what src/process/partner.c does.
  *
@@ -36,6 +37,7 @@
 #define MESSAGES_MAX  512
 #define EVENTS_MAX    100000
 #define ROOMS         3
+#define NUMBERS_MAX   4096
 #define NOBODY        UINT32_MAX
 
 typedef enum property { HOLDS, EXACT, PROMISE, ROOM, INVARIANT, STUCK, PROPERTIES } property;
@@ -127,7 +129,7 @@ typedef struct result {
     char detail[300];
     uint32_t count, ranks;
     uint64_t events, digest, deaths, views, attempts, committed, abandoned, held, refused, fetched, damaged,
-        unavailable, overtaken, copied_again;
+        unavailable, overtaken, further;
 } result;
 
 typedef struct options {
@@ -145,10 +147,15 @@ static uint64_t host[RANKS_MAX];
 static rank all[RANKS_MAX];
 static lane lanes[RANKS_MAX][RANKS_MAX];
 static lane bytes_of[RANKS_MAX][RANKS_MAX]; /* pieces that were announced: their bytes come later, in order */
-static view views[RANKS_MAX + 2];
+static view views[2 * RANKS_MAX + 4];
 static uint32_t newest;
 static promise promises[PROCESSES_MAX];
 static uint64_t attempt, committed, last_number;
+static uint64_t durable;        /* the newest committed one that has files */
+static bool files[NUMBERS_MAX]; /* by numbers: it has */
+static uint64_t voided;         /* somebody cannot have its part of this one, in this view */
+static uint32_t voided_view;
+static bool over; /* no view helps: the launch ends */
 static uint32_t attempt_view;
 static bool by_file, calm, choosing;
 static uint32_t recordings;
@@ -368,6 +375,19 @@ static void ready_soon(uint32_t who)
     plan(delay(60), (happening){.kind = READY, .to = who, .view = all[who].view});
 }
 
+/* It was in memory only: all are to go back further. */
+static void cannot(uint32_t who, uint64_t number)
+{
+    say(who, "cannot have its part of", number);
+    seen->further++;
+    voided = number;
+    voided_view = all[who].view;
+    if (!choosing) {
+        choosing = true;
+        plan(delay(100), (happening){.kind = CHOOSE});
+    }
+}
+
 static void carry_out(uint32_t who, const pc_output *out)
 {
     rank *r = &all[who];
@@ -408,7 +428,11 @@ static void carry_out(uint32_t who, const pc_output *out)
             fail(PROMISE, "a copy that was held is not there", who);
         }
         r->wanting = false;
-        ready_soon(who);
+        if (files[out->number]) {
+            ready_soon(who);
+        } else {
+            cannot(who, out->number);
+        }
     }
 }
 
@@ -552,9 +576,10 @@ static void be_ready(uint32_t who, uint32_t number)
 static void choose_view(void)
 {
     view *v = &views[newest + 1];
-    bool any = false;
+    bool any = newest > 0 && voided_view == newest && voided == views[newest].snapshot;
 
     choosing = false;
+    committed = any ? durable : committed;
     *v = views[newest];
     v->snapshot = committed;
     for (uint32_t i = 0; i < count; i++) {
@@ -573,10 +598,12 @@ static void choose_view(void)
             }
         }
         if (all[v->carrier[i]].dead) {
-            return; /* no spare: the launch ends */
+            over = true; /* no spare */
+            return;
         }
     }
-    if (!any || committed == 0) {
+    over = any && committed == 0;
+    if (!any || over) {
         return;
     }
     newest++;
@@ -724,6 +751,8 @@ static void commit(uint64_t number)
         return;
     }
     committed = number;
+    durable = by_file ? number : durable;
+    files[number] = by_file;
     attempt = 0;
     seen->committed++;
     for (uint32_t i = 0; i < count; i++) {
@@ -791,10 +820,8 @@ static void damage(void)
 
 static void check_end(void)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (all[views[newest].carrier[i]].dead) {
-            return; /* no spare was left, or nothing was committed yet: the launch ends */
-        }
+    if (over) {
+        return; /* no spare was left, or there is nothing to go back to */
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t who = views[newest].carrier[i];
@@ -895,7 +922,9 @@ static void begin_world(uint64_t seed)
     memset(bytes_of, 0, sizeof bytes_of);
     memset(views, 0, sizeof views);
     memset(promises, 0, sizeof promises);
-    now = attempt = committed = last_number = 0;
+    memset(files, 0, sizeof files);
+    over = false;
+    now = attempt = committed = last_number = durable = voided = 0;
     newest = attempt_view = recordings = 0;
     calm = choosing = by_file = false;
     count = 2 + (uint32_t)chance_below(&random_numbers, PROCESSES_MAX - 1);
@@ -992,6 +1021,7 @@ static void add(result *sum, const result *one)
     sum->damaged += one->damaged;
     sum->unavailable += one->unavailable;
     sum->overtaken += one->overtaken;
+    sum->further += one->further;
 }
 
 int main(int argc, char **argv)
@@ -1054,7 +1084,8 @@ int main(int argc, char **argv)
     printf("attempts %" PRIu64 ", committed %" PRIu64 ", given up %" PRIu64 "; copies held %" PRIu64
            ", refused %" PRIu64 "\n",
            sum.attempts, sum.committed, sum.abandoned, sum.held, sum.refused);
-    printf("parts from the memory of a partner %" PRIu64 ", from a file %" PRIu64 "; damaged copies met %" PRIu64 "\n",
-           sum.fetched, sum.unavailable, sum.damaged);
+    printf("parts from the memory of a partner %" PRIu64 ", not to be had %" PRIu64 ", of them in memory only %" PRIu64
+           "; damaged copies met %" PRIu64 "\n",
+           sum.fetched, sum.unavailable, sum.further, sum.damaged);
     return 0;
 }

@@ -118,7 +118,46 @@ static void strange_input(void)
     CU_ASSERT_EQUAL(cairn_interval_auto(1.0, INFINITY, &limits), 3600.0);
 }
 
-UNIT_MAIN("interval", {"young_values", young_values}, {"daly_values", daly_values},
+static void test_levels(void)
+{
+    cairn_intervals i;
+    static const char *const wrong[] = {"",
+                                        "x",
+                                        "-1",
+                                        "1 ",
+                                        "1,2",
+                                        "shared=",
+                                        "memory=",
+                                        "memory=off",
+                                        "memory=auto",
+                                        "local=1",
+                                        "shared=1,",
+                                        ",shared=1",
+                                        "memory=-1",
+                                        "nan",
+                                        "inf",
+                                        "shared=1;memory=2",
+                                        "shared=1,shared=2",
+                                        "memory=1,memory=2",
+                                        "shared=1,memory=2x"};
+
+    CU_ASSERT(cairn_intervals_parse("12.5", &i) && i.shared == 12.5 && !i.shared_auto && i.memory < 0.0);
+    CU_ASSERT(cairn_intervals_parse("0", &i) && i.shared == 0.0 && i.memory < 0.0);
+    CU_ASSERT(cairn_intervals_parse("off", &i) && i.shared < 0.0 && i.memory < 0.0);
+    CU_ASSERT(cairn_intervals_parse("auto", &i) && i.shared_auto && i.memory < 0.0);
+    CU_ASSERT(cairn_intervals_parse("memory=2", &i) && i.shared == 30.0 && !i.shared_auto && i.memory == 2.0);
+    CU_ASSERT(cairn_intervals_parse("shared=60,memory=0.5", &i) && i.shared == 60.0 && i.memory == 0.5);
+    CU_ASSERT(cairn_intervals_parse("memory=0,shared=off", &i) && i.shared < 0.0 && i.memory == 0.0);
+    CU_ASSERT(cairn_intervals_parse("shared=auto,memory=3", &i) && i.shared_auto && i.memory == 3.0);
+    for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
+        if (cairn_intervals_parse(wrong[k], &i)) {
+            printf("\n\"%s\"\n", wrong[k]);
+            CU_FAIL("was taken");
+        }
+    }
+}
+
+UNIT_MAIN("interval", {"levels", test_levels}, {"young_values", young_values}, {"daly_values", daly_values},
           {"search_finds_the_root", search_finds_the_root}, {"daly_is_near_the_optimum", daly_is_near_the_optimum},
           {"floor_keeps_the_share", floor_keeps_the_share}, {"auto_keeps_its_bounds", auto_keeps_its_bounds},
           {"strange_input", strange_input})
