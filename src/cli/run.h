@@ -51,7 +51,8 @@ typedef struct cairn_run_options {
     uint32_t count;
     uint32_t cores; /* physical ones that we may use */
     char dir[PATH_MAX];
-    const char *interval, *mtbf, *keep, *clock, *wait_timeout, *copies; /* checked texts for the environment, or NULL */
+    const char *interval, *mtbf, *keep, *clock, *wait_timeout, *copies,
+        *local; /* checked texts for the environment, or NULL */
     const char *hostfile;
     const char *mpirun_args;
     uint32_t restarts;
@@ -59,6 +60,7 @@ typedef struct cairn_run_options {
     double grace;
     bool start_over, quiet, survive;
     bool in_memory;  /* snapshots in memory only, too */
+    bool on_hosts;   /* snapshots in a folder of each host, too */
     bool in_place;   /* who dies is replaced */
     uint32_t spares; /* ranks beside the processes, to take the place of those that die */
     bool srun;       /* launches, instead of mpirun */

@@ -140,10 +140,11 @@ static void add_local(argument_list *list, const cairn_run *run)
 }
 
 static const char *const forwarded[] = {
-    CAIRN_ENV_DIR,      CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,      CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
-    CAIRN_ENV_MTBF,     CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,       CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
-    CAIRN_ENV_SURVIVE,  CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,      CAIRN_ENV_SPAWNS, CAIRN_ENV_COPIES,      CAIRN_ENV_ACCEPTORS,
-    CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,     CAIRN_ENV_LOG_SEGMENT, CAIRN_ENV_TERM};
+    CAIRN_ENV_DIR,     CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,   CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
+    CAIRN_ENV_MTBF,    CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,    CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
+    CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,   CAIRN_ENV_SPAWNS,       CAIRN_ENV_COPIES,
+    CAIRN_ENV_LOCAL,   CAIRN_ENV_ACCEPTORS,  CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,       CAIRN_ENV_LOG_SEGMENT,
+    CAIRN_ENV_TERM};
 
 static void add_words(argument_list *list)
 {
@@ -310,10 +311,13 @@ static void set_term(const cairn_run *run)
 static void set_environment(const cairn_run *run)
 {
     const cairn_run_options *options = &run->options;
-    const char *const chosen[][2] = {
-        {CAIRN_ENV_INTERVAL, options->interval}, {CAIRN_ENV_MTBF, options->mtbf},
-        {CAIRN_ENV_KEEP, options->keep},         {CAIRN_ENV_CLOCK, options->clock},
-        {CAIRN_ENV_COPIES, options->copies},     {CAIRN_ENV_WAIT_TIMEOUT, options->wait_timeout}};
+    const char *const chosen[][2] = {{CAIRN_ENV_INTERVAL, options->interval},
+                                     {CAIRN_ENV_MTBF, options->mtbf},
+                                     {CAIRN_ENV_KEEP, options->keep},
+                                     {CAIRN_ENV_CLOCK, options->clock},
+                                     {CAIRN_ENV_COPIES, options->copies},
+                                     {CAIRN_ENV_LOCAL, options->local},
+                                     {CAIRN_ENV_WAIT_TIMEOUT, options->wait_timeout}};
     char number[16];
 
     (void)snprintf(number, sizeof number, "%u", run->launch.number);

@@ -26,9 +26,10 @@ static const char help_text[] =
     "Snapshots:\n"
     "      --interval SECONDS  between two snapshots (default 30); 0: the next as soon as the last is\n"
     "                          committed; auto: from their measured cost and --mtbf; off: none\n"
-    "                          shared=SECONDS,memory=SECONDS: those, and between them snapshots in the memory of the\n"
-    "                          processes only, for --copies: a process that dies costs less, and a job that is lost\n"
-    "                          as a whole goes on from the newest in DIR\n"
+    "                          shared=SECONDS,local=SECONDS,memory=SECONDS: those, and between them snapshots in the\n"
+    "                          folder --local of each host, or in the memory of the processes only (for --copies): a\n"
+    "                          loss costs less, and what is lost with a host or the job leaves those in DIR\n"
+    "      --local FOLDER      on each host, such as /dev/shm or a local disk, by its whole path, for local=SECONDS\n"
     "      --mtbf SECONDS      mean time between failures of the whole job, for --interval auto\n"
     "      --keep K            snapshots to keep (default 2)\n"
     "      --clock KIND        lamport (default) or vector\n"
@@ -197,6 +198,7 @@ enum {
     OPTION_SURVIVE,
     OPTION_SPARES,
     OPTION_COPIES,
+    OPTION_LOCAL,
     OPTION_LAUNCHER,
     OPTION_SRUN_ARGS,
     OPTION_OBEY_STOP,
@@ -221,6 +223,7 @@ static const struct option long_options[] = {{"processes", required_argument, NU
                                              {"survive", no_argument, NULL, OPTION_SURVIVE},
                                              {"spares", required_argument, NULL, OPTION_SPARES},
                                              {"copies", required_argument, NULL, OPTION_COPIES},
+                                             {"local", required_argument, NULL, OPTION_LOCAL},
                                              {"launcher", required_argument, NULL, OPTION_LAUNCHER},
                                              {"srun-args", required_argument, NULL, OPTION_SRUN_ARGS},
                                              {"obey-stop", no_argument, NULL, OPTION_OBEY_STOP},
@@ -238,11 +241,13 @@ static int parse_snapshot_option(cairn_run_options *options, int option, const c
     switch (option) {
     case OPTION_INTERVAL:
         if (!cairn_intervals_parse(value, &intervals)) {
-            return cairn_run_usage("--interval %s: seconds, auto, off, or shared=SECONDS,memory=SECONDS is needed",
+            return cairn_run_usage("--interval %s: seconds, auto, off, or shared=SECONDS,local=SECONDS,memory=SECONDS "
+                                   "is needed",
                                    value);
         }
         options->interval = value;
         options->in_memory = intervals.memory >= 0.0;
+        options->on_hosts = intervals.local >= 0.0;
         return -1;
     case OPTION_MTBF:
         if (!number_of(value, 1e-3, 1e12, &number)) {
@@ -318,6 +323,10 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
         return whole_of(value, 0, 1e4, &options->spares)
                    ? -1
                    : cairn_run_usage("--spares %s: a number from 0 is needed", value);
+    case OPTION_LOCAL:
+        options->local = value;
+        return value[0] == '/' && strlen(value) < 3000 ? -1
+                                                       : cairn_run_usage("--local %s: a whole path is needed", value);
     case OPTION_COPIES:
         options->copies = value;
         return strcmp(value, "none") == 0 || strcmp(value, "partner") == 0
@@ -438,6 +447,9 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
     if (options->copies != NULL && strcmp(options->copies, "none") != 0 && (!options->in_place || options->count < 2)) {
         return cairn_run_usage("--copies %s: recovery in place is needed (--spares), and two processes",
                                options->copies);
+    }
+    if (options->on_hosts != (options->local != NULL)) {
+        return cairn_run_usage("%s", "--local FOLDER and --interval local=SECONDS go together");
     }
     if (options->in_memory && (options->copies == NULL || strcmp(options->copies, "none") == 0)) {
         return cairn_run_usage("--interval %s: snapshots in memory need --copies partner", options->interval);

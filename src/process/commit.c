@@ -271,7 +271,7 @@ static void on_memory(void *context, const cairn_response *response)
     for (size_t i = 0; i < p->chosen_count; i++) {
         newest = p->chosen[i] >= newest ? 0 : newest;
     }
-    if (newest > 0) {
+    if (newest > cairn_levels_newest(p)) {
         fprintf(stderr, "cairn: snapshot %" PRIu64 " was in memory only, and is lost with the launch before\n", newest);
     }
     answered(w, response);
@@ -404,12 +404,10 @@ uint64_t cairn_commit_newest_durable(cairn_process *p, uint64_t before)
 
 uint64_t cairn_commit_newest(cairn_process *p, uint64_t before)
 {
-    char key[CAIRN_LOST_KEY_BYTES];
     uint64_t durable = cairn_commit_newest_durable(p, before);
-    uint64_t memory;
+    uint64_t other = cairn_levels_newest(p);
 
-    (void)cairn_levels_key(p, key, &memory);
-    return memory > before && memory > durable ? memory : durable;
+    return other > before && other > durable ? other : durable;
 }
 
 cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error)

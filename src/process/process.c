@@ -398,6 +398,9 @@ cairn_status cairn_finalize(cairn_process *p)
     }
     cairn_beat_now(p, CAIRN_PHASE_FINISHED, -1);
     cairn_timers_end(p);
+    if (!p->stopped) {
+        cairn_local_sweep(p, 0);
+    }
     cairn_shell_free(p);
     cairn_copies_free(p);
     cairn_recovery_free(p);

@@ -69,27 +69,43 @@ static void propose(cairn_process *p)
 {
     recovery *r = p->recovery;
     char key[CAIRN_LOST_KEY_BYTES];
+    char local[CAIRN_LOST_KEY_BYTES];
     char memory[CAIRN_LOST_KEY_BYTES];
-    uint64_t in_memory;
+    uint64_t number;
     uint64_t newest = cairn_commit_newest(p, r->before);
     bool voided = cairn_levels_voided(p) && rc_proposal(r->core)->snapshot < p->level.voided.snapshot;
     uint64_t tag;
-    /* A snapshot in memory only lives no longer than the next one: no view may miss it. */
-    cairn_compare unchanged[2] = {
+    /* A snapshot that is not in DIR lives no longer than the next one: no view may miss it. */
+    cairn_compare unchanged[3] = {
         {.kind = CAIRN_COMPARE_MODIFIED, .key = key, .number = cairn_recovery_view_key(p, key)},
-        {.kind = CAIRN_COMPARE_MODIFIED, .key = memory, .number = cairn_levels_key(p, memory, &in_memory)}};
-    cairn_do then[2] = {
-        {.kind = CAIRN_DO_PUT, .key = key, .value = (const char *)r->bytes, .bytes = rc_view_bytes(p->count, p->peers)},
-        {.kind = CAIRN_DO_DELETE, .key = memory}};
-    cairn_question question = {
-        .op = CAIRN_OP_TXN, .flags = CAIRN_REQUEST_REPEAT, .key = "", .txn = {.compares = unchanged, .then = then}};
+        {.kind = CAIRN_COMPARE_MODIFIED,
+         .key = memory,
+         .number = cairn_levels_key(p, CAIRN_LEVEL_MEMORY, memory, &number)},
+        {.kind = CAIRN_COMPARE_MODIFIED,
+         .key = local,
+         .number = cairn_levels_key(p, CAIRN_LEVEL_LOCAL, local, &number)}};
+    char gone[CAIRN_LOST_KEY_BYTES];
+    cairn_do then[2] = {{.kind = CAIRN_DO_PUT,
+                         .key = key,
+                         .value = (const char *)r->bytes,
+                         .bytes = rc_view_bytes(p->count, p->peers)}};
+    cairn_question question = {.op = CAIRN_OP_TXN,
+                               .flags = CAIRN_REQUEST_REPEAT,
+                               .key = "",
+                               .txn = {.compares = unchanged, .then = then, .then_count = 1}};
 
     if (newest > rc_proposal(r->core)->snapshot && !voided) {
         r->answered = true; /* it has learned of that one meanwhile: once more */
         return;
     }
-    question.txn.compare_count = p->level.on ? 2 : 1;
-    question.txn.then_count = voided ? 2 : 1;
+    question.txn.compare_count = p->level.on ? 3 : 1;
+    for (uint32_t i = CAIRN_LEVEL_LOCAL; voided && i < CAIRN_LEVELS; i++) {
+        (void)cairn_levels_key(p, (cairn_level)i, gone, &number);
+        if (number == p->level.voided.snapshot) {
+            then[question.txn.then_count++] = (cairn_do){.kind = CAIRN_DO_DELETE, .key = gone};
+            break;
+        }
+    }
     rc_view_put(r->bytes, rc_proposal(r->core), p->count, p->peers);
     r->answered = cairn_consensus_ask(p, &question, on_answer, r, &tag) != CAIRN_OK;
 }
@@ -172,6 +188,7 @@ static void install(cairn_process *p)
     move_links(p, view);
     p->incarnation = p->launch + view->number;
     cairn_copies_viewed(p);
+    cairn_levels_viewed(p);
     if (spare) {
         return;
     }
@@ -182,7 +199,6 @@ static void install(cairn_process *p)
     p->can_snapshot = false;
     p->undecided = false;
     p->stop_begun = false;
-    p->level.attempt = 0;
     if (p->fatal == CAIRN_OK) {
         p->fatal = cairn_fail(&p->error, CAIRN_E_ROLLBACK, "a process was lost: all go back to snapshot %llu",
                               (unsigned long long)view->snapshot);
@@ -335,16 +351,16 @@ static void tell_committed(cairn_process *p)
     act(p, &committed);
 }
 
-/* Somebody cannot have its part of the snapshot that all go back to: it was in memory only. */
+/* Somebody cannot have its part of the snapshot that all go back to: then to the newest that is older, on any level. */
 static void go_further_back(cairn_process *p)
 {
     rc_event event = {.kind = RC_VOID, .number = p->level.voided.snapshot};
 
     event.older = cairn_commit_newest_durable(p, p->recovery->before);
     event.older = event.older == 0 ? p->recovery->begun_from : event.older;
+    event.older = cairn_levels_below(p, event.older, event.number);
     if (event.older == 0) {
-        fprintf(stderr,
-                "cairn: snapshot %llu was in memory only and is lost, and there is no older one to go back to\n",
+        fprintf(stderr, "cairn: snapshot %llu is lost, and there is no older one to go back to\n",
                 (unsigned long long)event.number);
         cairn_end_all(p, CAIRN_EXIT_AGAIN);
     }
@@ -448,12 +464,20 @@ void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *r
     }
 }
 
+void cairn_recovery_began(cairn_process *p, uint64_t number)
+{
+    if (p->recovery != NULL && number > p->recovery->before) {
+        p->recovery->before = number;
+        p->recovery->latest = number > p->recovery->latest ? number : p->recovery->latest;
+    }
+}
+
 void cairn_recovery_restored(cairn_process *p, uint64_t number)
 {
     rc_event event = {.kind = RC_COMMITTED, .number = number};
 
     if (p->recovery != NULL) {
-        p->recovery->begun_from = number;
+        p->recovery->begun_from = number == p->level.local ? 0 : number;
         act(p, &event);
     }
 }
@@ -495,14 +519,13 @@ static cairn_status clear_channels(cairn_process *p)
     return CAIRN_OK;
 }
 
-/* It was in memory only, and this process's part is lost: until there is a view that goes back further. */
+/* It is not in DIR, and this process's part is lost: until there is a view that goes back further. */
 static cairn_status cannot(cairn_process *p, uint64_t number)
 {
     waiting w = {0};
     cairn_status status = CAIRN_OK;
 
-    fprintf(stderr,
-            "cairn: process %u: its part of snapshot %llu was in memory only and is lost: all go back further\n",
+    fprintf(stderr, "cairn: process %u: its part of snapshot %llu was not in DIR and is lost: all go back further\n",
             p->self, (unsigned long long)number);
     cairn_levels_void(p, number);
     while (status == CAIRN_OK) {
@@ -521,8 +544,6 @@ static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
 {
     const struct timespec pause = {0, SPARE_PAUSE_NS};
     const cut *copy = p->kept;
-    char key[CAIRN_LOST_KEY_BYTES];
-    uint64_t in_memory;
     double end;
     cairn_status status;
 
@@ -537,9 +558,8 @@ static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
     cairn_copies_from(p, CAIRN_FROM_FILE);
     end = cairn_now() + NAME_SECONDS;
     while ((status = cairn_restore_part(p, number, out)) == CAIRN_E_NOT_FOUND && cairn_now() < end) {
-        (void)cairn_levels_key(p, key, &in_memory);
-        if (in_memory == number) {
-            return cannot(p, number);
+        if (cairn_levels_newest(p) == number) {
+            return cairn_restore_local(p, number, out) == CAIRN_OK ? CAIRN_OK : cannot(p, number);
         }
         (void)cairn_commit_name(p, number, &p->error);
         cairn_drive(p);
@@ -729,6 +749,9 @@ cairn_status cairn_recovery_start(cairn_process *p, uint64_t before)
     memcpy(r->resumed, rc_current(r->core)->carrier, p->count * sizeof *r->resumed);
     r->before = before;
     r->latest = before;
+    if (p->self >= p->count && cairn_levels_start(p, &p->error) != CAIRN_OK) {
+        return p->error.status; /* processes have read that already */
+    }
     return cairn_copies_start(p);
 }
 

@@ -1,5 +1,5 @@
 /* DIR, the run, and coming back: which snapshot, is all of it whole, and its state into the protected memory. */
-#include "process/runtime.h"
+#include "process/partner.h"
 
 #include "base/durable.h"
 #include "base/environment.h"
@@ -153,6 +153,7 @@ void cairn_close_run(cairn_process *p)
 typedef struct opened {
     cairn_commit *commit;
     cairn_part **parts; /* [commit->count]; NULL where this process needs none */
+    bool local;         /* there is no record: the commit is made up */
 } opened;
 
 static void close_snapshot(opened *o)
@@ -163,7 +164,12 @@ static void close_snapshot(opened *o)
         }
     }
     free(o->parts);
-    cairn_store_free(o->commit);
+    if (o->local) {
+        free((void *)(uintptr_t)o->commit->lamport);
+        free(o->commit);
+    } else {
+        cairn_store_free(o->commit);
+    }
     *o = (opened){0};
 }
 
@@ -414,6 +420,72 @@ cairn_status cairn_restore_part(cairn_process *p, uint64_t number, cairn_restore
     return status;
 }
 
+/* The log's words for the newest local snapshot; NULL: there is none. free() it. */
+static char *local_value(cairn_process *p)
+{
+    char key[CAIRN_LOST_KEY_BYTES];
+    uint64_t number;
+    cairn_question question = {.op = CAIRN_OP_READ, .key = key};
+    cairn_response response = {0};
+    char *value;
+
+    if (p->local[0] == '\0' || cairn_levels_key(p, CAIRN_LEVEL_LOCAL, key, &number) == 0 ||
+        cairn_consensus_peek(p, &question, &response) != CAIRN_OK || response.kv_count != 1) {
+        return NULL;
+    }
+    value = malloc(response.kvs[0].bytes + 1);
+    if (value != NULL) {
+        memcpy(value, response.kvs[0].value, response.kvs[0].bytes);
+        value[response.kvs[0].bytes] = '\0';
+    }
+    return value;
+}
+
+/* What there is of a snapshot whose parts have no record beside them: this process's own. o->commit is made up. */
+static cairn_status open_local(cairn_process *p, const char *value, opened *o)
+{
+    cairn_local_record record = {0};
+    cairn_status status;
+
+    o->commit = calloc(1, sizeof *o->commit);
+    o->parts = calloc(p->count, sizeof *o->parts);
+    o->local = o->commit != NULL;
+    if (o->commit == NULL || o->parts == NULL) {
+        return cairn_fail(&p->error, CAIRN_E_NOMEM, "%u parts", p->count);
+    }
+    o->commit->count = p->count;
+    o->commit->lamport = calloc(p->count, sizeof *o->commit->lamport);
+    if (o->commit->lamport == NULL) {
+        return cairn_fail(&p->error, CAIRN_E_NOMEM, "%u parts", p->count);
+    }
+    status = cairn_local_open(p, value, &record, &o->parts[p->self]);
+    o->commit->number = record.number;
+    o->commit->step = record.step;
+    (void)snprintf(o->commit->committed, sizeof o->commit->committed, "%s", record.time);
+    return status;
+}
+
+cairn_status cairn_restore_local(cairn_process *p, uint64_t number, cairn_restored *out)
+{
+    opened o = {0};
+    char *value = local_value(p);
+    cairn_status status = value == NULL ? CAIRN_E_NOT_FOUND : open_local(p, value, &o);
+
+    if (status == CAIRN_OK && o.commit->number != number) {
+        status = CAIRN_E_NOT_FOUND;
+    }
+    if (status == CAIRN_OK) {
+        status = apply(p, &o, out);
+    }
+    if (status != CAIRN_OK && value != NULL) {
+        fprintf(stderr, "cairn: process %u: its local part of snapshot %llu: %s\n", p->self, (unsigned long long)number,
+                p->error.text);
+    }
+    close_snapshot(&o);
+    free(value);
+    return status;
+}
+
 static const cairn_state *state_of(const cut *c, const char *name)
 {
     for (size_t i = 0; i < c->state_count; i++) {
@@ -482,6 +554,8 @@ typedef struct candidates {
     uint32_t count;
     uint32_t refused; /* committed, of this run or nobody knows of which, and not whole */
     uint64_t status;
+    uint64_t local;       /* number of the newest local one */
+    uint64_t local_bytes; /* of what the log says of it */
 } candidates;
 
 static void list_candidates(cairn_process *p, candidates *c)
@@ -529,14 +603,16 @@ static void say_restarted(const cairn_process *p, const opened *o)
     if (o->commit->count != p->count) {
         fprintf(stderr, " of %u processes on %u", o->commit->count, p->count);
     }
-    fprintf(stderr, "%s%s\n", reason == NULL || *reason == '\0' ? "" : ": ", reason == NULL ? "" : reason);
+    fprintf(stderr, "%s%s%s\n", o->local ? " from the hosts of its processes" : "",
+            reason == NULL || *reason == '\0' ? "" : ": ", reason == NULL ? "" : reason);
 }
 
-/* Try one snapshot on all processes. *final: do not try older ones. */
-static cairn_status try_snapshot(cairn_process *p, uint64_t number, cairn_restored *out, bool *final)
+/* Try one snapshot on all processes: one in DIR, or with what the log says of it a local one. *final: do not try older
+ * ones. */
+static cairn_status try_snapshot(cairn_process *p, uint64_t number, const char *local, cairn_restored *out, bool *final)
 {
     opened o = {0};
-    cairn_status status = open_snapshot(p, number, &o);
+    cairn_status status = local != NULL ? open_local(p, local, &o) : open_snapshot(p, number, &o);
     uint64_t worst = (uint64_t)status;
     cairn_status agreed = cairn_link_max(p->link, &worst, p->deadline, "opening a snapshot", &p->error);
 
@@ -580,14 +656,43 @@ static void prepare(cairn_process *p)
     cairn_writer_post(p, t);
 }
 
+/* The newest local snapshot, if it is newer than those in DIR and all parts are still there. */
+static cairn_status try_local(cairn_process *p, const candidates *c, char *value, cairn_restored *out, bool *final)
+{
+    char *all = p->self == COORDINATOR ? value : calloc(1, (size_t)c->local_bytes + 1);
+    cairn_status status = CAIRN_E_NOMEM;
+
+    if (all != NULL) {
+        status =
+            cairn_link_broadcast(p->link, all, (size_t)c->local_bytes, p->deadline, "the local snapshot", &p->error);
+    }
+    *final = status != CAIRN_OK;
+    if (status == CAIRN_OK) {
+        p->level.local = c->local;
+        p->core = cl_init(p->core, p->count, p->self, COORDINATOR, NULL, NULL,
+                          cl_latest(p->core) > c->local ? cl_latest(p->core) : c->local); /* numbers are used once */
+        cairn_recovery_began(p, c->local);
+        status =
+            c->count == 0 || c->local > c->numbers[0] ? try_snapshot(p, c->local, all, out, final) : CAIRN_E_NOT_FOUND;
+    }
+    if (all != value) {
+        free(all);
+    }
+    return status;
+}
+
 static cairn_status restore(cairn_process *p, cairn_restored *out)
 {
+    char *value = NULL;
     candidates c = {0};
     cairn_status status;
     bool final = false;
 
     if (p->self == COORDINATOR) {
         list_candidates(p, &c);
+        value = local_value(p);
+        c.local = value == NULL ? 0 : strtoull(value, NULL, 10);
+        c.local_bytes = value == NULL ? 0 : strlen(value);
     }
     status = cairn_link_broadcast(p->link, &c, sizeof c, p->deadline, "choosing a snapshot", &p->error);
     if (status != CAIRN_OK) {
@@ -599,8 +704,15 @@ static cairn_status restore(cairn_process *p, cairn_restored *out)
         }
         return (cairn_status)c.status;
     }
+    if (c.local != 0) {
+        status = try_local(p, &c, value, out, &final);
+        free(value);
+        if (status == CAIRN_OK || final) {
+            return status;
+        }
+    }
     for (uint32_t i = 0; i < c.count; i++) {
-        status = try_snapshot(p, c.numbers[i], out, &final);
+        status = try_snapshot(p, c.numbers[i], NULL, out, &final);
         if (status == CAIRN_OK || final) {
             return status;
         }

@@ -128,6 +128,8 @@ typedef struct task {
     task_kind kind;
     uint64_t attempt;
     cut *cut;
+    bool local;    /* TASK_PART: not in DIR */
+    uint64_t stay; /* ... and the local part of this snapshot stays */
     size_t prepare_bytes;
     cairn_commit commit; /* with own arrays */
     cairn_part_seal seal;
@@ -167,7 +169,7 @@ enum control {
     CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
     CONTROL_LOST,      /* the last word to a process that was declared lost              */
     CONTROL_ENDED,     /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
-    CONTROL_LEVEL,     /* from the coordinator. sequence: attempt << 1, | 1 when it is in memory only */
+    CONTROL_LEVEL,     /* from the coordinator. sequence: attempt << 2 | cairn_level */
     CONTROL_VOID       /* payload: void_report. A process cannot have its part of a snapshot */
 };
 
@@ -193,15 +195,26 @@ typedef struct void_report {
     uint64_t view, snapshot;
 } void_report;
 
-/* levels.c: snapshots in memory only, beside those in DIR. */
+/* Where a snapshot is: levels.c. The first lasts longest. */
+typedef enum cairn_level { CAIRN_LEVEL_SHARED, CAIRN_LEVEL_LOCAL, CAIRN_LEVEL_MEMORY, CAIRN_LEVELS } cairn_level;
+
 typedef struct levels {
-    bool on;
-    double interval, next; /* seconds; as p->interval and p->next_snapshot are for those in DIR */
-    bool wanted;           /* coordinator: the next attempt is to be in memory only */
-    uint64_t attempt;      /* the newest one of which the level is known */
-    bool memory;           /* ... and it is that */
-    void_report voided;    /* the newest one that was heard of */
+    bool on;                                           /* there are others than shared ones */
+    double interval[CAIRN_LEVELS], next[CAIRN_LEVELS]; /* seconds; of shared ones: p->interval and p->next_snapshot */
+    cairn_level wanted;                                /* coordinator: of the next attempt */
+    uint64_t attempt;                                  /* the newest one of which the level is known */
+    cairn_level of;                                    /* ... and it is that */
+    uint64_t local;     /* the newest local one that was committed, as far as is known: its part here stays */
+    void_report voided; /* the newest one that was heard of */
 } levels;
+
+/* What the log says of the newest local snapshot. */
+typedef struct cairn_local_record {
+    uint64_t number, step;
+    char time[32];
+    uint32_t count;
+} cairn_local_record;
+#define CAIRN_LOCAL_BYTES 3400 /* of a path below LOCAL */
 
 typedef struct kill_order {
     uint32_t index, process;
@@ -260,6 +273,7 @@ struct cairn_process {
     part_report *reports; /* coordinator: [count] of attempt reports_of */
     uint64_t *report_vectors;
     char dir[3072];
+    char local[3072]; /* "": there are no local snapshots */
     char job[128];
     char run[CAIRN_RUN_BYTES];
     char **arguments;
@@ -493,6 +507,8 @@ void cairn_send_control_bytes(cairn_process *p, uint32_t to, uint32_t what, uint
 cairn_status cairn_spawned_join(cairn_process *p);
 /* A CONTROL_READY came. */
 void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report);
+/* Snapshots up to this number are of earlier launches, too. */
+void cairn_recovery_began(cairn_process *p, uint64_t number);
 /* This launch goes on from that snapshot. */
 void cairn_recovery_restored(cairn_process *p, uint64_t number);
 /* Revision of the key that holds the view, 0: there is none yet; and the key. */
@@ -506,21 +522,37 @@ void cairn_recovery_free(cairn_process *p);
 cairn_status cairn_levels_start(cairn_process *p, cairn_error *error);
 /* Attempts begin, or begin again after a recovery. */
 void cairn_levels_begin(cairn_process *p, double now);
+/* A view was installed. */
+void cairn_levels_viewed(cairn_process *p);
+/* An attempt has ended: when the next ones that are not in DIR are due. Is one? Then it is wanted. */
+void cairn_levels_ended(cairn_process *p, uint64_t attempt);
+bool cairn_levels_due(cairn_process *p, double now);
 /* The coordinator records: on which level. */
 void cairn_levels_decide(cairn_process *p, uint64_t attempt);
 void cairn_levels_told(cairn_process *p, uint64_t what); /* CONTROL_LEVEL */
 bool cairn_levels_known(const cairn_process *p, uint64_t attempt);
-bool cairn_levels_in_memory(const cairn_process *p, uint64_t attempt);
-/* Coordinator: all parts of an attempt in memory only are held. */
-void cairn_levels_commit(cairn_process *p, uint64_t attempt);
+cairn_level cairn_level_of(const cairn_process *p, uint64_t attempt);
+/* Coordinator: all parts of an attempt that is not in DIR are where they belong. */
+void cairn_levels_commit(cairn_process *p, uint64_t attempt, uint64_t step);
 /* This process's copy is at its partner, or cannot be. */
 void cairn_levels_held(cairn_process *p, uint64_t number, bool held);
-/* The key of the newest one in memory only, its revision (0: there is none) and the number that it holds. */
-uint64_t cairn_levels_key(const cairn_process *p, char key[CAIRN_LOST_KEY_BYTES], uint64_t *number);
+/* The key of the newest one on this level (not shared), its revision (0: there is none) and the number that it holds. */
+uint64_t cairn_levels_key(const cairn_process *p, cairn_level level, char key[CAIRN_LOST_KEY_BYTES], uint64_t *number);
+uint64_t cairn_levels_newest(const cairn_process *p); /* that is not in DIR; 0: none */
+/* The newest one below `number`: this one, which is in DIR, or one that is not. */
+uint64_t cairn_levels_below(const cairn_process *p, uint64_t durable, uint64_t number);
 /* This process cannot have its part of the snapshot that the view goes back to. */
 void cairn_levels_void(cairn_process *p, uint64_t snapshot);
 void cairn_levels_void_told(cairn_process *p, const void_report *report);
 bool cairn_levels_voided(const cairn_process *p); /* somebody cannot, in this view */
+
+/* --- local.c --- */
+void cairn_local_folder(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES]);
+/* Remove this process's local parts but that of one snapshot (0: all). */
+void cairn_local_sweep(const cairn_process *p, uint64_t but);
+/* This process's part of the local snapshot that the log's value speaks of, checked. *record is filled in as far as the value
+ * can be read. CAIRN_E_NOT_FOUND, CAIRN_E_CORRUPT, CAIRN_E_MISMATCH (another number of processes) ... */
+cairn_status cairn_local_open(cairn_process *p, const char *value, cairn_local_record *record, cairn_part **part);
 
 /* --- requests.c --- */
 /* All open requests are void. CAIRN_E_AGAIN: MPI still reads from the buffer of a long send. */
@@ -550,5 +582,7 @@ void cairn_close_run(cairn_process *p);
 /* This process's own part of a snapshot back into state and channels, from DIR or from memory. Not collective. */
 cairn_status cairn_restore_part(cairn_process *p, uint64_t number, cairn_restored *out);
 cairn_status cairn_restore_cut(cairn_process *p, const cut *c, cairn_restored *out);
+/* ... or from the folder of this host, if that is where the newest local one has it. */
+cairn_status cairn_restore_local(cairn_process *p, uint64_t number, cairn_restored *out);
 
 #endif

@@ -377,7 +377,7 @@ static void note_end(cairn_process *p, const cl_output *out)
             p->stats.failed++;
         }
         cairn_snapshot_ended(p, false, out->ended_reason == CL_REASON_FAILED, out->ended);
-        if (out->ended_reason != CL_REASON_LOST && !cairn_levels_in_memory(p, out->ended)) {
+        if (out->ended_reason != CL_REASON_LOST && cairn_level_of(p, out->ended) == CAIRN_LEVEL_SHARED) {
             cairn_writer_ask(p, TASK_REMOVE, out->ended);
         }
     }
@@ -393,6 +393,7 @@ static void note_end(cairn_process *p, const cl_output *out)
                 forget_cut(p);
             }
         }
+        p->level.local = cairn_level_of(p, out->attempt) == CAIRN_LEVEL_LOCAL ? out->attempt : p->level.local;
         cairn_copies_committed(p, out->attempt);
         cairn_snapshot_ended(p, true, false, out->attempt);
     }
@@ -447,8 +448,8 @@ void cairn_core_step(cairn_process *p, const cl_event *event, bool *hold, bool *
         p->cut->complete = true;
     }
     note_end(p, &out);
-    if (out.commit && cairn_levels_in_memory(p, out.attempt)) {
-        cairn_levels_commit(p, out.attempt);
+    if (out.commit && cairn_level_of(p, out.attempt) != CAIRN_LEVEL_SHARED) {
+        cairn_levels_commit(p, out.attempt, out.cut_step);
     } else if (out.commit) {
         post_commit(p, out.attempt, out.cut_step);
     }
@@ -502,7 +503,7 @@ static void begin_writing(cairn_process *p)
     if (!c->dead && (!cut_is_whole(c) || !cairn_levels_known(p, c->head.number))) {
         return;
     }
-    if (!c->dead && cairn_levels_in_memory(p, c->head.number)) {
+    if (!c->dead && cairn_level_of(p, c->head.number) == CAIRN_LEVEL_MEMORY) {
         c->complete = false;
         if (!cairn_copies_taken(p, c)) {
             cairn_levels_held(p, c->head.number, false);
@@ -520,6 +521,8 @@ static void begin_writing(cairn_process *p)
     t->kind = TASK_PART;
     t->attempt = c->head.number;
     t->cut = c;
+    t->local = cairn_level_of(p, t->attempt) == CAIRN_LEVEL_LOCAL;
+    t->stay = p->level.local;
     c->complete = false; /* written once */
     c->writing = true;
     cairn_writer_post(p, t);

@@ -255,14 +255,19 @@ double cairn_period(const cairn_process *p)
 void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_t attempt)
 {
     double now = cairn_now();
-    bool memory = cairn_levels_in_memory(p, attempt);
+    bool shared = cairn_level_of(p, attempt) == CAIRN_LEVEL_SHARED;
 
     if (p->self != COORDINATOR) {
         return;
     }
-    p->next_snapshot = memory ? p->next_snapshot : p->attempt_began + cairn_period(p);
-    p->level.next = p->attempt_began + p->level.interval;
+    p->next_snapshot = shared ? p->attempt_began + cairn_period(p) : p->next_snapshot;
+    cairn_levels_ended(p, attempt);
     p->failures = failed ? p->failures + 1 : 0;
+    if (failed && cairn_level_of(p, attempt) == CAIRN_LEVEL_LOCAL && p->interval >= 0.0) {
+        fprintf(stderr, "cairn: snapshot %llu was not written on the hosts: the next one is in DIR\n",
+                (unsigned long long)attempt);
+        p->next_snapshot = now;
+    }
     if (failed) {
         double pause = FAILED_PAUSE_SECONDS * (double)(1u << (p->failures > 7 ? 6 : p->failures - 1));
 
@@ -272,7 +277,7 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
         p->stop_begun = false; /* a last snapshot is tried again */
         return;
     }
-    if (memory) {
+    if (!shared) {
         return;
     }
     if (p->stop_begun && p->recorded_at >= p->stop_wished_at) {
@@ -286,8 +291,8 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
 void cairn_snapshot_wished(cairn_process *p)
 {
     if (p->can_snapshot && !p->finishing &&
-        (cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS || (p->level.on && p->level.memory))) {
-        p->level.wanted = false;
+        (cairn_now() - p->recorded_at > SIGNAL_MERGE_SECONDS || (p->level.on && p->level.of != CAIRN_LEVEL_SHARED))) {
+        p->level.wanted = CAIRN_LEVEL_SHARED;
         initiate(p);
     }
 }
@@ -299,7 +304,7 @@ static void signals(cairn_process *p)
         if (p->self != COORDINATOR) {
             cairn_send_control(p, COORDINATOR, CONTROL_SNAPSHOT_WISH, 0);
         } else if (p->can_snapshot && !p->finishing) {
-            p->level.wanted = false;
+            p->level.wanted = CAIRN_LEVEL_SHARED;
             initiate(p);
         }
     }
@@ -339,13 +344,13 @@ static void coordinate(cairn_process *p, double now)
         /* Merged into an attempt that is not recorded yet, or the one after. */
         p->stop_begun = true;
         p->stop_wished_at = now;
-        p->level.wanted = false;
+        p->level.wanted = CAIRN_LEVEL_SHARED;
         initiate(p);
     } else if (!p->stop_wished && cl_attempt(p->core) == 0 && !p->active) {
-        bool shared = cairn_period(p) >= 0.0 && now >= p->next_snapshot;
-
-        if (shared || (p->level.on && now >= p->level.next)) {
-            p->level.wanted = !shared;
+        if (cairn_period(p) >= 0.0 && now >= p->next_snapshot) {
+            p->level.wanted = CAIRN_LEVEL_SHARED;
+            initiate(p);
+        } else if (cairn_levels_due(p, now)) {
             initiate(p);
         }
     }

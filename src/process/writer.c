@@ -63,7 +63,12 @@ static void write_part(const cairn_process *p, task *t)
                                         .bytes = n->bytes,
                                         .payload = n->payload};
     }
-    cairn_store_snapshot_path(path, sizeof path, p->dir, c->head.number);
+    if (t->local) {
+        cairn_local_sweep(p, t->stay);
+        cairn_local_folder(p, c->head.number, path);
+    } else {
+        cairn_store_snapshot_path(path, sizeof path, p->dir, c->head.number);
+    }
     t->status =
         cairn_part_write(path, &c->head, c->states, c->state_count, messages, c->node_count, &t->seal, &t->error);
     free(messages);

@@ -41,12 +41,12 @@ double cairn_interval_auto(double cost, double mtbf, const cairn_interval_limits
 double cairn_interval_expected_time(double work, double interval, double cost, double mtbf, double restart);
 
 /* What CAIRN_INTERVAL and --interval say: seconds, "auto" or "off" for snapshots in DIR; or a list of levels, each once,
- * parted by commas: shared=SECONDS|auto|off, and memory=SECONDS for those that are in memory only. A level that is not
- * named: 30 seconds for shared, none for memory. */
+ * parted by commas: shared=SECONDS|auto|off, local=SECONDS for those that are on the hosts of their processes, and
+ * memory=SECONDS for those that are in memory only. A level that is not named: 30 seconds for shared, none for the others. */
 typedef struct cairn_intervals {
     double shared; /* < 0: off */
     bool shared_auto;
-    double memory; /* < 0: none */
+    double local, memory; /* < 0: none */
 } cairn_intervals;
 bool cairn_intervals_parse(const char *text, cairn_intervals *out);
 

@@ -115,6 +115,23 @@ kill -KILL "$(pid_of 1)"
 answered 2
 [ "$(grep -c 'process 1 .* (from the memory of process 2)' "$err")" -eq 2 ] || fail "$what: not from memory both times"
 
+case $(mpirun --version 2>/dev/null) in
+*'(Open MPI) 5.'*) ;; # spawns nothing
+*)
+    echo "- no spare: a rank that is spawned gets the part, and its own is copied to its partner"
+    export CAIRN_SPAWNS=64
+    place heat 3 0
+    snapshot 3
+    lose_parts
+    kill -KILL "$(pid_of 1)"
+    until_true 30 grep -q 'process 1 recovered' "$err" || fail "$what: no recovery"
+    until_true 30 held 3 || fail "$what: not copied again"
+    answered 1
+    expect_text "$err" 'process 1 .* \(from the memory of process 2\)' "what is said"
+    export CAIRN_SPAWNS=0
+    ;;
+esac
+
 echo "- a process and its holder at once: one of them from its file"
 place heat 4 2
 snapshot 4

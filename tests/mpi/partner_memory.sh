@@ -102,7 +102,7 @@ until_true 30 in_memory || fail "$what: no snapshot in memory"
 kill -STOP "$(pid_of 2)" "$(pid_of 3)"
 kill -KILL "$(pid_of 2)" "$(pid_of 3)"
 answered - 0
-expect_text "$err" 'process [23]: its part of snapshot [0-9]+ was in memory only and is lost: all go back further' "what is said"
+expect_text "$err" 'process [23]: its part of snapshot [0-9]+ was not in DIR and is lost: all go back further' "what is said"
 
 echo "- the same when there is none in DIR: a new launch"
 place bank 4 2 shared=off,memory=0.2
@@ -111,7 +111,7 @@ until_true 30 in_memory || fail "$what: no snapshot in memory"
 kill -STOP "$(pid_of 2)" "$(pid_of 3)"
 kill -KILL "$(pid_of 2)" "$(pid_of 3)"
 answered 0 1
-expect_text "$err" 'was in memory only and is lost, and there is no older one to go back to' "what is said"
+expect_text "$err" 'is lost, and there is no older one to go back to' "what is said"
 
 echo "- a stop takes a last snapshot in DIR, and the same command goes on"
 place heat 3 1 shared=off,memory=0.1
@@ -128,7 +128,7 @@ cmp -s "$out" "$expected" || fail "go on: another answer"
 echo "- what does not fit is refused"
 run "$cairn" run -n 3 --spares 1 --interval memory=1 --dir "$dir" -- "${heat[@]}"
 expect_code 2 "memory without copies"
-run "$cairn" run -n 3 --spares 1 --copies partner --interval memory=1,local=2 --dir "$dir" -- "${heat[@]}"
+run "$cairn" run -n 3 --spares 1 --copies partner --interval memory=1,disk=2 --dir "$dir" -- "${heat[@]}"
 expect_code 2 "an unknown level"
 
 echo "- $trials random kills each"

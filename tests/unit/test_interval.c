@@ -130,7 +130,7 @@ static void test_levels(void)
                                         "memory=",
                                         "memory=off",
                                         "memory=auto",
-                                        "local=1",
+                                        "disk=1",
                                         "shared=1,",
                                         ",shared=1",
                                         "memory=-1",
@@ -149,6 +149,10 @@ static void test_levels(void)
     CU_ASSERT(cairn_intervals_parse("shared=60,memory=0.5", &i) && i.shared == 60.0 && i.memory == 0.5);
     CU_ASSERT(cairn_intervals_parse("memory=0,shared=off", &i) && i.shared < 0.0 && i.memory == 0.0);
     CU_ASSERT(cairn_intervals_parse("shared=auto,memory=3", &i) && i.shared_auto && i.memory == 3.0);
+    CU_ASSERT(cairn_intervals_parse("shared=9,local=3,memory=1", &i) && i.shared == 9.0 && i.local == 3.0 &&
+              i.memory == 1.0);
+    CU_ASSERT(cairn_intervals_parse("local=4", &i) && i.shared == 30.0 && i.local == 4.0 && i.memory < 0.0);
+    CU_ASSERT(!cairn_intervals_parse("local=4,local=5", &i) && !cairn_intervals_parse("local=off", &i));
     for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
         if (cairn_intervals_parse(wrong[k], &i)) {
             printf("\n\"%s\"\n", wrong[k]);
