@@ -378,6 +378,11 @@ void cairn_link_mute(cairn_link *link, uint32_t peer)
     link->outlets[peer].mute = true;
 }
 
+bool cairn_link_takes(const cairn_link *link, uint32_t peer)
+{
+    return link->rings[peer].requests != NULL && !link->outlets[peer].mute;
+}
+
 void cairn_link_part(cairn_link *link)
 {
     link->processes_only = true;

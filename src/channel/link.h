@@ -78,6 +78,7 @@ void cairn_link_part(cairn_link *link);
 /* The rank behind this number has ended, for certain: nothing more is said to it. Open MPI's TCP transport takes writing to
  * a closed connection badly: it reports an "invalid connection state" at every turn from then on. */
 void cairn_link_mute(cairn_link *link, uint32_t peer);
+bool cairn_link_takes(const cairn_link *link, uint32_t peer); /* there is one, and its end is not known */
 uint32_t cairn_link_self(const cairn_link *link);
 uint32_t cairn_link_count(const cairn_link *link); /* of peers */
 uint32_t cairn_link_processes(const cairn_link *link);

@@ -64,7 +64,7 @@ void cairn_levels_begin(cairn_process *p, double now)
 void cairn_levels_ended(cairn_process *p, uint64_t attempt)
 {
     /* One on a level serves the levels below it. */
-    for (int i = cairn_level_of(p, attempt); i < CAIRN_LEVELS; i++) {
+    for (uint32_t i = cairn_level_of(p, attempt); i < CAIRN_LEVELS; i++) {
         p->level.next[i] = p->attempt_began + p->level.interval[i];
     }
 }

@@ -265,6 +265,10 @@ static void send_piece(cairn_process *p, const pc_send *s, piece *x)
     const pc_message *m = &s->message;
     uint64_t offset = (uint64_t)m->index * PIECE_BYTES;
 
+    if (!cairn_link_takes(p->link, s->to)) { /* there will be another view */
+        free_piece(c, x);
+        return;
+    }
     x->note = (copy_note){.message = *m};
     x->peer = s->to;
     x->dropped = false;

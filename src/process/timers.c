@@ -263,9 +263,9 @@ void cairn_snapshot_ended(cairn_process *p, bool committed, bool failed, uint64_
     p->next_snapshot = shared ? p->attempt_began + cairn_period(p) : p->next_snapshot;
     cairn_levels_ended(p, attempt);
     p->failures = failed ? p->failures + 1 : 0;
-    if (failed && cairn_level_of(p, attempt) == CAIRN_LEVEL_LOCAL && p->interval >= 0.0) {
-        fprintf(stderr, "cairn: snapshot %llu was not written on the hosts: the next one is in DIR\n",
-                (unsigned long long)attempt);
+    if (failed && !shared && p->interval >= 0.0) {
+        fprintf(stderr, "cairn: snapshot %llu was not %s: the next one is in DIR\n", (unsigned long long)attempt,
+                cairn_level_of(p, attempt) == CAIRN_LEVEL_LOCAL ? "written on the hosts" : "kept in memory");
         p->next_snapshot = now;
     }
     if (failed) {
