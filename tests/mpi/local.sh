@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # timeout: 400
+# alone
 # Snapshots in a folder of each host: a restart and a recovery in place go on from them when they are the newest and all parts are there;
 # what is lost or damaged leads to the newest in DIR, and a line says so. Each time the same answer as undisturbed.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
-limit=100
 dir=$room/dir
 local=$room/local
 export CAIRN_SPAWNS=0

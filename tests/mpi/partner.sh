@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # timeout: 400
+# alone
 # Copies of parts in the memory of partners: who takes a place gets its part from there, without the file, which is taken away before the
 # kill; what is damaged or gone with its holder is read from the file, and a line says so. Each time the same answer as undisturbed.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
-limit=100
 trials=${1:-6}
 seed=${CAIRN_SEED:-$RANDOM}
 RANDOM=$seed

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # timeout: 400
+# alone
 # Snapshots in memory only: committed like those in DIR, more often, and gone back to in place; but a job that is lost as a whole goes on from
 # the newest in DIR, and so do all when somebody's part of one in memory is lost. Each time the same answer as undisturbed.
+in_memory=yes
 . "$(dirname "$0")/common.sh"
 
-limit=100
 trials=${1:-4}
 seed=${CAIRN_SEED:-$RANDOM}
 RANDOM=$seed
