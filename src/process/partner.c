@@ -353,6 +353,7 @@ static void reap_sent(cairn_process *p)
         }
         *at = x->next;
         c->out_count--;
+        p->stir++; /* who waits while it gives a part out is not to sleep between two pieces */
         free_piece(c, x);
     }
 }
