@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # timeout: 300
-# Many random SIGKILLs in one run, in place: heat and scan finish with the same answer as undisturbed, and without a new launch.
+# Many random SIGKILLs in one run, in place: heat and scan finish with the same answer as undisturbed; on spares
+# without a new launch.
 #
 #   recover_many.sh [KILLS] [JOB...]      default: 5 kills, heat and scan, each on spares and by spawning
 #
@@ -79,7 +80,9 @@ for name in "${names[@]}"; do
         cmp -s "$out" "$room/expected" || fail "$name, $mode: another answer"
         [ "$happened" -eq "$kills" ] || fail "$name, $mode: $happened of $kills kills happened"
         relaunches=$(grep -c '; restart [0-9]* of ' "$err" || true)
-        [ "$relaunches" -eq 0 ] || fail "$name, $mode: $relaunches new launches"
+        most=0 # a recovery by spawning takes long on a busy machine, and more may die in it than it can bear
+        [ "$mode" != spawn ] || most=$(((kills + 4) / 5))
+        [ "$relaunches" -le "$most" ] || fail "$name, $mode: $relaunches new launches"
         printf '%s, %s: %u kills, %u processes replaced, %u new launches, %.0f s\n' "$name" "$mode" "$happened" \
             "$(replaced)" "$relaunches" "$(awk -v a="$begun" -v b="$(date +%s.%N)" 'BEGIN { print b - a }')"
         [ -z "${KEEP_ERR-}" ] || cp "$err" "$KEEP_ERR-$name-$mode"
