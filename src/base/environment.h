@@ -22,6 +22,7 @@
 #define CAIRN_ENV_SURVIVE    "CAIRN_SURVIVE"        /* 1: when a process dies the others go on, see cairn_survives */
 #define CAIRN_ENV_SPARES     "CAIRN_SPARES" /* of the launch's ranks so many are spares: recovery in place (0, too) */
 #define CAIRN_ENV_SPAWNS     "CAIRN_SPAWNS" /* so many more may be started while it runs, default 64         */
+#define CAIRN_ENV_ANCHOR     "CAIRN_ANCHOR" /* the last spare is the anchor, see process/spawn.c             */
 #define CAIRN_ENV_COPIES     "CAIRN_COPIES" /* partner: with CAIRN_SPARES, parts in another process's memory too */
 #define CAIRN_ENV_LOCAL      "CAIRN_LOCAL" /* a folder on each host, by its whole path, for snapshots with local=SECONDS */
 #define CAIRN_ENV_LOST_AFTER "CAIRN_LOST_AFTER" /* seconds of silence after which a process is lost (detect.c)     */

@@ -13,7 +13,7 @@ typedef enum cairn_kind {
     CAIRN_KIND_COLLECTIVE, /* a message of a collective: stream 1 of the channel                      */
     CAIRN_KIND_SNAPSHOT,   /* payload: cl_message, for PART followed by a part_report                 */
     CAIRN_KIND_CONTROL,    /* between runtimes; tag says what, see enum control in process/runtime.h */
-    CAIRN_KIND_CONSENSUS,  /* a piece of a replica's message: tag bytes in all, from offset sequence on */
+    CAIRN_KIND_CONSENSUS,  /* a piece of a replica's message: tag bytes in all; sequence: process/consensus.c */
     CAIRN_KIND_COPY        /* of copies of parts in memory: process/partner.c; tag: pc_kind                */
 } cairn_kind;
 

@@ -43,9 +43,10 @@ const void *cairn_link_facts(const cairn_link *link, size_t *bytes); /* NULL: no
 /* There is a rank behind this number, which is not lost. */
 bool cairn_link_reaches(const cairn_link *link, uint32_t peer);
 
-/* Spawning, on MPI_COMM_SELF: blocks for some tenths of a second. One rank calls cairn_link_spawn, and gives to each of
- * `others` ranks the port that it is to connect to; who connects blocks until the child has accepted those before
- * it. If one of them dies in between the others hang: `cairn run` then launches anew. */
+/* Spawning, on MPI_COMM_SELF: blocks for some tenths of a second. One rank calls cairn_link_spawn, and then for each of
+ * `others` ranks, one after the other: cairn_link_invite, which makes the child wait for it, and gives it the port that
+ * it is to connect to. When it has connected the next one's turn comes, and cairn_link_invite with CAIRN_LINK_NO_MORE in
+ * the end. If one dies in its turn the child is to be given up: it ends itself. */
 bool cairn_link_spawns(void); /* this MPI can: Open MPI 4, not 5 (its MPI_Comm_connect finds no server) */
 #define CAIRN_PORT_BYTES 256
 typedef struct cairn_link_birth {
@@ -60,6 +61,9 @@ typedef struct cairn_link_birth {
 } cairn_link_birth;
 cairn_status cairn_link_spawn(cairn_link *link, const cairn_link_birth *child, char (*ports)[CAIRN_PORT_BYTES],
                               cairn_error *error);
+#define CAIRN_LINK_NO_MORE UINT32_MAX
+/* next: of `others`. */
+void cairn_link_invite(cairn_link *link, uint32_t slot, uint32_t next);
 /* slot: the child's number here; rank: that this one is. */
 cairn_status cairn_link_connect(cairn_link *link, uint32_t slot, uint32_t rank, const char *port, cairn_error *error);
 

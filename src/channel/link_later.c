@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define ACCEPT_SECONDS 10
 
 /* What a parent tells its child first; then peer_of[peers], by the launch's ranks, and the facts. */
 typedef struct birth {
@@ -12,7 +15,9 @@ typedef struct birth {
     uint64_t facts;  /* bytes */
 } birth;
 
-/* Wait for each of the others to connect, each through a port of its own: two that connect to one at once hang. */
+/* Wait for each of the others to connect, each through a port of its own: two that connect to one at once hang. The
+ * parent says whose turn it is, and leaves out who has died. If one dies in its turn MPI waits for it for ever, and the
+ * parent gives this rank up: then the alarm ends it. */
 static cairn_status accept_others(cairn_link *link, const birth *b, const uint32_t *peer_of, MPI_Comm parent,
                                   cairn_error *error)
 {
@@ -32,11 +37,18 @@ static cairn_status accept_others(cairn_link *link, const birth *b, const uint32
         memcpy(ports[i], name, strlen(name) + 1);
     }
     MPI_Send(ports, (int)(b->others * sizeof *ports), MPI_BYTE, 0, TAG_PORT, parent);
-    for (uint32_t i = 0; status == CAIRN_OK && i < b->others; i++) {
+    for (;;) {
         MPI_Comm comm;
+        uint32_t next = 0;
         uint32_t who;
 
-        if (MPI_Comm_accept(ports[i], MPI_INFO_NULL, 0, MPI_COMM_SELF, &comm) != MPI_SUCCESS ||
+        (void)alarm(ACCEPT_SECONDS);
+        if (status != CAIRN_OK ||
+            MPI_Recv(&next, sizeof next, MPI_BYTE, 0, TAG_NEXT, parent, MPI_STATUS_IGNORE) != MPI_SUCCESS ||
+            next >= b->others) {
+            break;
+        }
+        if (MPI_Comm_accept(ports[next], MPI_INFO_NULL, 0, MPI_COMM_SELF, &comm) != MPI_SUCCESS ||
             MPI_Recv(&who, sizeof who, MPI_BYTE, 0, TAG_WHO, comm, MPI_STATUS_IGNORE) != MPI_SUCCESS ||
             who >= b->peers) {
             status = cairn_fail(error, CAIRN_E_MPI, "MPI_Comm_accept failed");
@@ -44,6 +56,7 @@ static cairn_status accept_others(cairn_link *link, const birth *b, const uint32
             status = link_open_alone(link, peer_of[who], comm, error);
         }
     }
+    (void)alarm(0);
     free(ports);
     return status;
 }
@@ -127,6 +140,11 @@ cairn_status cairn_link_spawn(cairn_link *link, const cairn_link_birth *child, c
         return cairn_fail(error, CAIRN_E_MPI, "a spawned rank did not answer");
     }
     return link_open_alone(link, child->slot, comm, error);
+}
+
+void cairn_link_invite(cairn_link *link, uint32_t slot, uint32_t next)
+{
+    MPI_Send(&next, sizeof next, MPI_BYTE, 0, TAG_NEXT, link->outlets[slot].comm); /* a few bytes: MPI keeps them */
 }
 
 cairn_status cairn_link_connect(cairn_link *link, uint32_t child, uint32_t rank, const char *port, cairn_error *error)

@@ -6,7 +6,7 @@
 
 #include <mpi.h>
 
-enum { TAG_FRAME = 1, TAG_PAYLOAD, TAG_BIRTH, TAG_PEERS, TAG_FACTS, TAG_PORT, TAG_WHO };
+enum { TAG_FRAME = 1, TAG_PAYLOAD, TAG_BIRTH, TAG_PEERS, TAG_FACTS, TAG_PORT, TAG_WHO, TAG_NEXT };
 
 typedef struct ring {
     MPI_Request *requests; /* persistent receives, [depth] */

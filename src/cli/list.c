@@ -40,7 +40,7 @@ static int64_t count_messages(const char *dir, const cairn_entry *entry)
         cairn_part *part = NULL;
 
         cairn_store_part_path(path, sizeof path, dir, entry->number, i);
-        if (cairn_part_open_depth(&part, path, &entry->commit->parts[i], false, NULL) != CAIRN_OK) {
+        if (cairn_part_open_depth(&part, path, &entry->commit->parts[i], CAIRN_PART_SEAL, NULL) != CAIRN_OK) {
             return -1;
         }
         messages += (int64_t)cairn_part_message_count(part);

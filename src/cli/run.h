@@ -98,6 +98,7 @@ typedef struct cairn_run_dialect {
     const char *local_starter;        /* the value of "plm" for one host  */
     const char *launch_agent;         /* the parameter of what is started as its daemon on other hosts */
     const char *daemon_holds;         /* its value for a daemon that does not take SIGTERM         */
+    bool spawns;                      /* its ranks can start others that all can reach */
     const char *kill_time;            /* the parameter of the seconds that ranks of a job that failed are given */
 } cairn_run_dialect;
 

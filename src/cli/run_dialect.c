@@ -25,6 +25,7 @@ static const cairn_run_dialect dialects[] = {
         .kill_time = "odls_base_sigkill_timeout",
         .launch_agent = "orte_launch_agent",
         .daemon_holds = "env --block-signal=TERM orted",
+        .spawns = true,
     },
     {
         .major = 5,

@@ -55,6 +55,21 @@ static uint32_t slots_of(const cairn_run_options *options, const char *hostfile)
     return slots;
 }
 
+/* mpirun ends a job when the last rank that it launched itself has died, whoever was spawned since: one more is launched
+ * where ranks can be spawned (process/spawn.c). */
+static bool has_anchor(const cairn_run *run)
+{
+    const char *spawns = getenv(CAIRN_ENV_SPAWNS);
+
+    return run->options.in_place && !run->options.srun && run->dialect->spawns &&
+           (spawns == NULL || strtoul(spawns, NULL, 10) > 0);
+}
+
+static uint32_t ranks_of(const cairn_run *run)
+{
+    return run->options.count + run->options.spares + has_anchor(run);
+}
+
 static bool is_in_environment(const char *prefix, const char *name)
 {
     char variable[128];
@@ -132,19 +147,18 @@ static void add_local(argument_list *list, const cairn_run *run)
         add_mca(list, run, "--mca", dialect->shared_folder, run->shm);
     }
     /* Up to two processes mpirun would bind each to one core, and with it the threads that write snapshots. */
-    if (run->options.count + run->options.spares <= 2 && !is_chosen(run, "bind-to") &&
-        !is_chosen(run, dialect->binding)) {
+    if (ranks_of(run) <= 2 && !is_chosen(run, "bind-to") && !is_chosen(run, dialect->binding)) {
         add(list, "--bind-to");
         add(list, "none");
     }
 }
 
 static const char *const forwarded[] = {
-    CAIRN_ENV_DIR,     CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH,   CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
-    CAIRN_ENV_MTBF,    CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,    CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
-    CAIRN_ENV_SURVIVE, CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES,   CAIRN_ENV_SPAWNS,       CAIRN_ENV_COPIES,
-    CAIRN_ENV_LOCAL,   CAIRN_ENV_ACCEPTORS,  CAIRN_ENV_ELECTION, CAIRN_ENV_LEASES,       CAIRN_ENV_LOG_SEGMENT,
-    CAIRN_ENV_TERM};
+    CAIRN_ENV_DIR,       CAIRN_ENV_RUN,        CAIRN_ENV_LAUNCH, CAIRN_ENV_REASON,       CAIRN_ENV_INTERVAL,
+    CAIRN_ENV_MTBF,      CAIRN_ENV_KEEP,       CAIRN_ENV_CLOCK,  CAIRN_ENV_WAIT_TIMEOUT, CAIRN_ENV_KILL,
+    CAIRN_ENV_SURVIVE,   CAIRN_ENV_LOST_AFTER, CAIRN_ENV_SPARES, CAIRN_ENV_ANCHOR,       CAIRN_ENV_SPAWNS,
+    CAIRN_ENV_ACCEPTORS, CAIRN_ENV_ELECTION,   CAIRN_ENV_LEASES, CAIRN_ENV_LOG_SEGMENT,  CAIRN_ENV_TERM,
+    CAIRN_ENV_COPIES,    CAIRN_ENV_LOCAL};
 
 static void add_words(argument_list *list)
 {
@@ -169,8 +183,8 @@ static void add_mpirun(argument_list *list, cairn_run *run, const char *hostfile
         add(list, "--hostfile");
         add(list, hostfile);
     }
-    if ((options->in_place || options->count + options->spares > slots_of(options, hostfile)) &&
-        !is_chosen(run, "oversubscribe") && !is_chosen(run, run->dialect->oversubscribe[0])) {
+    if ((options->in_place || ranks_of(run) > slots_of(options, hostfile)) && !is_chosen(run, "oversubscribe") &&
+        !is_chosen(run, run->dialect->oversubscribe[0])) {
         add_all(list, run->dialect->oversubscribe);
     }
     if (run->dialect->output[0] != NULL && !is_chosen(run, run->dialect->output[0])) {
@@ -224,7 +238,7 @@ static bool add_srun(argument_list *list, cairn_run *run, const char *hostfile)
     add(list, list->count_text);
     add(list, "--nodelist");
     add(list, list->hosts_text);
-    if (options->count + options->spares > slots_of(options, hostfile)) {
+    if (ranks_of(run) > slots_of(options, hostfile)) {
         add(list, "--overcommit");
     }
     return true;
@@ -252,7 +266,7 @@ static bool make_arguments(argument_list *list, cairn_run *run)
         free_arguments(list);
         return false;
     }
-    (void)snprintf(list->count_text, sizeof list->count_text, "%u", options->count + options->spares);
+    (void)snprintf(list->count_text, sizeof list->count_text, "%u", ranks_of(run));
     if (!options->srun) {
         add_mpirun(list, run, hostfile);
     } else if (!add_srun(list, run, hostfile)) {
@@ -339,11 +353,16 @@ static void set_environment(const cairn_run *run)
     } else {
         (void)unsetenv(CAIRN_ENV_SURVIVE);
     }
-    (void)snprintf(number, sizeof number, "%u", options->spares);
+    (void)snprintf(number, sizeof number, "%u", ranks_of(run) - options->count);
     if (options->in_place) {
         (void)setenv(CAIRN_ENV_SPARES, number, 1);
     } else {
         (void)unsetenv(CAIRN_ENV_SPARES);
+    }
+    if (has_anchor(run)) {
+        (void)setenv(CAIRN_ENV_ANCHOR, "1", 1);
+    } else {
+        (void)unsetenv(CAIRN_ENV_ANCHOR);
     }
     /* Slurm keeps the step of the launch before until a host that was lost has answered: it must not be waited for. */
     if (options->nodes.count > 0) {

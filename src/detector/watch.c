@@ -147,6 +147,20 @@ void cairn_pidwatch_drop(cairn_pidwatch *w, uint32_t peer)
     }
 }
 
+bool cairn_pidwatch_move(cairn_pidwatch *w, uint32_t peer, uint32_t from)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.u32 = peer}};
+
+    cairn_pidwatch_drop(w, peer);
+    if (!cairn_pidwatch_has(w, from) || epoll_ctl(w->epoll, EPOLL_CTL_MOD, w->fd[from], &event) != 0) {
+        cairn_pidwatch_drop(w, from);
+        return false;
+    }
+    w->fd[peer] = w->fd[from];
+    w->fd[from] = -1;
+    return true;
+}
+
 bool cairn_pidwatch_has(const cairn_pidwatch *w, uint32_t peer)
 {
     return peer < w->peers && w->fd[peer] >= 0;

@@ -33,6 +33,8 @@ cairn_status cairn_pidwatch_begun(int64_t pid, uint64_t *begun);
  *   CAIRN_E_IO         too many files are open */
 cairn_status cairn_pidwatch_add(cairn_pidwatch *w, uint32_t peer, int64_t pid, uint64_t begun);
 void cairn_pidwatch_drop(cairn_pidwatch *w, uint32_t peer);
+/* What was watched for `from` is `peer` from now on, in place of what was. false: nothing was watched for it. */
+bool cairn_pidwatch_move(cairn_pidwatch *w, uint32_t peer, uint32_t from);
 /* It is watched, and nothing was said of its end. */
 bool cairn_pidwatch_has(const cairn_pidwatch *w, uint32_t peer);
 

@@ -104,14 +104,39 @@ cairn_status consensus_start_log(cairn_process *p, cairn_error *error)
                        : cairn_fail(error, CAIRN_E_NOMEM, "the consensus log's thread: %s", strerror(failed));
 }
 
+void consensus_end_log(consensus *c)
+{
+    log_thread *l = &c->log;
+
+    if (!l->started) {
+        return;
+    }
+    pthread_mutex_lock(&l->mutex);
+    l->stop = true;
+    pthread_cond_signal(&l->wake);
+    pthread_mutex_unlock(&l->mutex);
+    pthread_join(l->thread, NULL);
+    pthread_mutex_destroy(&l->mutex);
+    pthread_cond_destroy(&l->wake);
+    memset(l, 0, sizeof *l);
+}
+
 /* ---------------------------------------------------------------- messages */
+
+/* Which member speaks: a rank may stand in for one that died (stand_in.c), or not know yet which one it is. Whoever is
+ * met behind a member's number takes what is sent to it. */
+static uint64_t signature(uint32_t from, size_t at)
+{
+    return (uint64_t)from << 32 | at;
+}
 
 /* In pieces that fit a frame. To a process that takes none (paused, dead) they are left out: the protocol takes them
  * for lost. */
-static void host_send(void *context, uint32_t to, const void *data, size_t bytes)
+static void host_send(void *context, uint32_t member, const void *data, size_t bytes)
 {
     cairn_process *p = context;
     size_t most = cairn_link_frame_max(p->link);
+    uint32_t to = p->consensus->place[member];
     cairn_envelope e = {.lamport = p->lamport,
                         .incarnation = p->incarnation,
                         .tag = (uint32_t)bytes,
@@ -119,14 +144,31 @@ static void host_send(void *context, uint32_t to, const void *data, size_t bytes
                         .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
                         .magic = CAIRN_MAGIC};
 
-    if (cairn_link_backlog(p->link, to) > BACKLOG_MAX) {
+    if (to == p->self || cairn_link_backlog(p->link, to) > BACKLOG_MAX) {
         return;
     }
     for (size_t at = 0; at < bytes; at += most) {
-        e.sequence = at;
+        e.sequence = signature(p->consensus->self, at);
         e.bytes = bytes - at < most ? bytes - at : most;
         if (cairn_link_send(p->link, to, &e, p->vector, (const char *)data + at) != CAIRN_OK) {
             return;
+        }
+    }
+}
+
+/* An empty message. */
+void consensus_say_place(cairn_process *p)
+{
+    cairn_envelope e = {.lamport = p->lamport,
+                        .sequence = signature(p->consensus->self, 0),
+                        .incarnation = p->incarnation,
+                        .kind = (uint8_t)CAIRN_KIND_CONSENSUS,
+                        .vector = (uint16_t)(p->vector != NULL ? p->count : 0),
+                        .magic = CAIRN_MAGIC};
+
+    for (uint32_t i = 0; i < p->peers; i++) {
+        if (i != p->self) {
+            (void)cairn_link_send(p->link, i, &e, p->vector, NULL);
         }
     }
 }
@@ -151,23 +193,28 @@ void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame)
 {
     consensus *c = p->consensus;
     const cairn_envelope *e = frame->envelope;
+    uint32_t at = (uint32_t)e->sequence;
+    uint32_t from = (uint32_t)(e->sequence >> 32);
     assembly *a;
 
-    if (c == NULL || c->failed || c->replica == NULL || e->tag > CAIRN_REPLICA_MESSAGE_MAX(CONSENSUS_VALUE_MAX) ||
-        e->sequence + e->bytes > e->tag) {
+    if (c == NULL || c->failed || from >= p->peers || e->tag > CAIRN_REPLICA_MESSAGE_MAX(CONSENSUS_VALUE_MAX) ||
+        at + e->bytes > e->tag) {
+        return;
+    }
+    c->place[from] = frame->from;
+    if (c->replica == NULL || e->tag == 0) {
         return;
     }
     if (e->bytes == e->tag) {
-        consensus_check(
-            p, cairn_replica_message(c->replica, frame->from, frame->payload, (size_t)e->bytes, consensus_now()));
+        consensus_check(p, cairn_replica_message(c->replica, from, frame->payload, (size_t)e->bytes, consensus_now()));
         return;
     }
     a = &c->assemblies[frame->from];
-    if (e->sequence == 0) {
+    if (at == 0) {
         a->bytes = 0;
         a->total = e->tag;
     }
-    if (e->sequence != a->bytes || e->tag != a->total || !grow(a, a->total)) {
+    if (at != a->bytes || e->tag != a->total || !grow(a, a->total)) {
         a->total = 0; /* a piece is missing: the message is lost */
         return;
     }
@@ -175,7 +222,7 @@ void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame)
     a->bytes += (size_t)e->bytes;
     if (a->bytes == a->total) {
         a->total = 0;
-        consensus_check(p, cairn_replica_message(c->replica, frame->from, a->data, a->bytes, consensus_now()));
+        consensus_check(p, cairn_replica_message(c->replica, from, a->data, a->bytes, consensus_now()));
     }
 }
 /* ---------------------------------------------------------------- driving */

@@ -20,8 +20,14 @@ cairn_status cairn_consensus_join(cairn_process *p, const cairn_group *group, ca
  * CAIRN_E_BUSY after `seconds`. */
 void cairn_consensus_suspend(cairn_process *p);
 cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_error *error);
-/* Another rank speaks for this member from now on. */
-void cairn_consensus_moved(cairn_process *p, uint32_t member);
+/* The rank that was peer `from` is this member from now on; UINT32_MAX: peer `from` is no more. */
+void cairn_consensus_moved(cairn_process *p, uint32_t member, uint32_t from);
+/* A spare speaks for an acceptor whose process has ended, and whose log it has locked: Paxos lets an acceptor come back
+ * from what it had on disk, and does not ask who carries it. Its own place in the group is empty meanwhile.
+ * CAIRN_E_BUSY: somebody has the log, nothing has changed. Any other error: this process has no part in the service. */
+cairn_status cairn_consensus_stand_in(cairn_process *p, uint32_t member, cairn_error *error);
+/* The end of that: somebody carries its process. */
+cairn_status cairn_consensus_step_back(cairn_process *p, cairn_error *error);
 /* Timers, results of the log thread, requests of the socket. Called by cairn_drive. */
 void cairn_consensus_drive(cairn_process *p);
 void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame);

@@ -92,7 +92,7 @@ static void refuse_now(consensus *c, uint64_t tag)
     }
 }
 
-static void refuse_all(consensus *c)
+void consensus_refuse_all(consensus *c)
 {
     for (uint32_t i = 0; i < CONSENSUS_ASKED_MAX; i++) {
         if (c->questions[i].tag != 0) {
@@ -110,7 +110,7 @@ void consensus_out_of_service(cairn_process *p, const char *why)
     }
     c->failed = true;
     fprintf(stderr, "cairn: process %u has left the coordination service: %s\n", p->self, why);
-    refuse_all(c);
+    consensus_refuse_all(c);
     cairn_send_control(p, CL_ALL, CONTROL_UNSERVED, 0);
     cairn_consensus_unserved(p, p->self);
 }
@@ -125,7 +125,7 @@ void cairn_consensus_unserved(cairn_process *p, uint32_t from)
     c->left++;
     if (!c->over && c->left > c->group.acceptor_count - px_majority(c->group.acceptor_count)) {
         c->over = true;
-        refuse_all(c);
+        consensus_refuse_all(c);
     }
 }
 
@@ -296,8 +296,12 @@ double cairn_consensus_silent(const cairn_process *p, uint32_t process)
     if (c == NULL || c->replica == NULL || c->leads_since == 0) {
         return 0.0;
     }
-    heard = mp_heard(cairn_replica_core(c->replica), process);
-    heard = heard > c->leads_since ? heard : c->leads_since;
+    heard = c->leads_since;
+    for (uint32_t i = 0; i < p->peers; i++) {
+        uint64_t one = c->place[i] == process ? mp_heard(cairn_replica_core(c->replica), i) : 0;
+
+        heard = one > heard ? one : heard;
+    }
     return now < heard ? 0.0 : (double)(now - heard) * 1e-6;
 }
 

@@ -81,7 +81,7 @@ static mp_options paxos_options(const cairn_process *p, const cairn_group *group
 {
     uint64_t election = election_us(p);
     const char *leases = getenv(CAIRN_ENV_LEASES);
-    mp_options o = {.self = p->self,
+    mp_options o = {.self = p->consensus->self,
                     .count = group->count,
                     .acceptor_count = group->acceptor_count,
                     .window = WINDOW,
@@ -94,7 +94,7 @@ static mp_options paxos_options(const cairn_process *p, const cairn_group *group
                     .seed = (uint64_t)getpid()};
 
     memcpy(o.acceptors, group->acceptors, sizeof o.acceptors);
-    o.first = p->self == group->acceptors[0];
+    o.first = o.self == group->acceptors[0] || o.self != p->self; /* who stands in does so since nobody leads */
     return o;
 }
 
@@ -222,7 +222,7 @@ static cairn_status open_replica(cairn_process *p, cairn_error *error)
 
     options.lease_reads = options.paxos.lease > 0;
     for (uint32_t i = 0; i < c->group.acceptor_count; i++) {
-        acceptor = acceptor || c->group.acceptors[i] == p->self;
+        acceptor = acceptor || c->group.acceptors[i] == c->self;
     }
     if (getrandom(&options.new_storage, sizeof options.new_storage, 0) != (ssize_t)sizeof options.new_storage ||
         getrandom(&c->questions_asked, sizeof c->questions_asked, 0) != (ssize_t)sizeof c->questions_asked) {
@@ -230,12 +230,12 @@ static cairn_status open_replica(cairn_process *p, cairn_error *error)
     }
     options.new_storage |= 1;
     c->questions_asked >>= 16;
-    if (acceptor) {
-        cairn_group_folder(c->folder, sizeof c->folder, p->dir, &c->group, p->self);
+    if (acceptor && !c->has_disk) {
+        cairn_group_folder(c->folder, sizeof c->folder, p->dir, &c->group, c->self);
         status = cairn_disk_open(&c->disk, c->folder, error);
         c->has_disk = status == CAIRN_OK;
-        options.disk = &c->disk;
     }
+    options.disk = acceptor ? &c->disk : NULL;
     if (status == CAIRN_OK) {
         status = cairn_replica_open(&c->replica, &options, &host, consensus_now(), error);
     }
@@ -360,8 +360,13 @@ static cairn_status make_room(cairn_process *p, cairn_error *error)
     consensus *c = p->consensus = calloc(1, sizeof *c);
 
     if (c == NULL || (c->questions = calloc(CONSENSUS_ASKED_MAX, sizeof *c->questions)) == NULL ||
-        (c->assemblies = calloc(p->peers, sizeof *c->assemblies)) == NULL) {
+        (c->assemblies = calloc(p->peers, sizeof *c->assemblies)) == NULL ||
+        (c->place = calloc(p->peers, sizeof *c->place)) == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "the coordination service");
+    }
+    c->self = p->self;
+    for (uint32_t i = 0; i < p->peers; i++) {
+        c->place[i] = i;
     }
     c->end = &c->first;
     for (uint32_t i = 0; i < CONSENSUS_ASKED_MAX; i++) {
@@ -422,18 +427,37 @@ cairn_status cairn_consensus_join(cairn_process *p, const cairn_group *group, ca
     return open_replica(p, error);
 }
 
-void cairn_consensus_moved(cairn_process *p, uint32_t member)
+void cairn_consensus_moved(cairn_process *p, uint32_t member, uint32_t from)
 {
-    if (p->consensus != NULL) {
-        p->consensus->assemblies[member].total = 0; /* the rest of it was sent to nobody */
+    consensus *c = p->consensus;
+
+    if (c == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < p->peers; i++) {
+        c->place[i] = c->place[i] == from || i == member ? i : c->place[i];
+    }
+    if (member < p->peers) {
+        c->assemblies[member].total = 0; /* the rest of it was sent to nobody */
     }
 }
 
 void cairn_consensus_suspend(cairn_process *p)
 {
+    const struct timespec pause = {0, LOCK_PAUSE_NS};
     consensus *c = p->consensus;
 
+    while (c->has_disk && p->writer.started && !cairn_writer_idle(p)) { /* it may be writing an image of this replica */
+        cairn_shell_drive(p);
+        (void)nanosleep(&pause, NULL);
+    }
+    consensus_refuse_all(c); /* who asked is told, and asks again */
+    consensus_end_log(c);
     cairn_replica_close(c->replica);
+    if (c->has_disk) {
+        cairn_disk_close(&c->disk);
+        c->has_disk = false;
+    }
     c->replica = NULL;
     c->next_tick = 0;
     c->leads_since = 0;
@@ -449,6 +473,7 @@ cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_erro
     double end = cairn_now() + seconds;
     cairn_status status;
 
+    c->self = p->self;
     while ((status = open_replica(p, error)) == CAIRN_E_BUSY && cairn_now() < end) {
         cairn_drive(p); /* a later recovery may make all this idle: then it is over, too */
         (void)nanosleep(&pause, NULL);
@@ -456,7 +481,46 @@ cairn_status cairn_consensus_resume(cairn_process *p, double seconds, cairn_erro
     if (status == CAIRN_OK && c->has_disk) {
         status = consensus_start_log(p, error);
     }
+    if (status == CAIRN_OK) {
+        consensus_say_place(p);
+    }
     return status == CAIRN_OK ? cairn_socket_start(p, error) : status;
+}
+
+cairn_status cairn_consensus_stand_in(cairn_process *p, uint32_t member, cairn_error *error)
+{
+    consensus *c = p->consensus;
+    cairn_disk disk;
+    cairn_status status;
+
+    cairn_group_folder(c->folder, sizeof c->folder, p->dir, &c->group, member);
+    status = cairn_disk_open(&disk, c->folder, error);
+    if (status != CAIRN_OK) {
+        return status; /* another one does already */
+    }
+    cairn_consensus_suspend(p);
+    c->self = member;
+    c->disk = disk;
+    c->has_disk = true;
+    status = open_replica(p, error);
+    if (status == CAIRN_OK) {
+        status = consensus_start_log(p, error);
+    }
+    if (status == CAIRN_OK) {
+        c->place[member] = p->self;
+        consensus_say_place(p);
+    }
+    return status;
+}
+
+cairn_status cairn_consensus_step_back(cairn_process *p, cairn_error *error)
+{
+    consensus *c = p->consensus;
+
+    cairn_consensus_suspend(p);
+    c->place[c->self] = c->self;
+    c->self = p->self;
+    return open_replica(p, error);
 }
 
 void cairn_consensus_end(cairn_process *p)
@@ -467,13 +531,7 @@ void cairn_consensus_end(cairn_process *p)
         return;
     }
     cairn_link_set_idle(p->link, NULL, NULL);
-    if (c->log.started) {
-        pthread_mutex_lock(&c->log.mutex);
-        c->log.stop = true;
-        pthread_cond_signal(&c->log.wake);
-        pthread_mutex_unlock(&c->log.mutex);
-        pthread_join(c->log.thread, NULL);
-    }
+    consensus_end_log(c);
     while (c->first != NULL) {
         deferred *next = c->first->next;
 
@@ -488,6 +546,7 @@ void cairn_consensus_end(cairn_process *p)
         free(c->assemblies[i].data);
     }
     free(c->assemblies);
+    free(c->place);
     free(c->questions);
     free(c->pack.data);
     cairn_storage_free(&c->storage);

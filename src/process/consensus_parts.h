@@ -53,6 +53,8 @@ typedef struct consensus {
     bool over;     /* too many acceptors have left: the service has ended */
     uint32_t left; /* of them */
     cairn_group group;
+    uint32_t self;   /* the member that this process speaks for: its own number, or that of an acceptor that died */
+    uint32_t *place; /* [peers] the peer that speaks for this member, as far as is known here */
     char folder[CAIRN_GROUP_PATH_BYTES];
     log_thread log;
     uint64_t next_tick;
@@ -78,11 +80,16 @@ uint64_t consensus_heartbeat_us(const cairn_process *p); /* of a leader; each is
 /* After every call of the replica: when it failed for good this process leaves the service. */
 void consensus_check(cairn_process *p, cairn_status status);
 cairn_status consensus_start_log(cairn_process *p, cairn_error *error);
+void consensus_end_log(consensus *c); /* ends what it is writing first */
+/* To all: which member this process speaks for now. */
+void consensus_say_place(cairn_process *p);
 cairn_replica_host consensus_host(cairn_process *p);
 
 /* --- consensus_ask.c --- */
 void consensus_answer(void *context, uint64_t tag, const cairn_response *response);
 void consensus_give_deferred(consensus *c);
+/* Every open question is answered with an error. */
+void consensus_refuse_all(consensus *c);
 /* This process neither votes nor answers any more. The job goes on, without snapshots. Whoever waits for an answer is
  * told. */
 void consensus_out_of_service(cairn_process *p, const char *why);

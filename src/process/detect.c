@@ -147,7 +147,8 @@ static void begin_reign(const cairn_process *p, struct cairn_detector *d, uint64
 static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
 {
     const mp *core = cairn_replica_core(p->consensus->replica);
-    uint32_t leader = mp_leader(core);
+    const uint32_t *place = p->consensus->place;
+    uint32_t leader = mp_leader(core) < p->peers ? place[mp_leader(core)] : NOBODY;
     bool leads = cairn_consensus_leads(p);
 
     for (uint32_t i = 0; i < p->peers; i++) {
@@ -155,7 +156,9 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
 
         if (heard != d->peer[i].heard) {
             d->peer[i].heard = heard;
-            cairn_accrual_heard(d->accrual, i, heard);
+            if (place[i] != p->self) {
+                cairn_accrual_heard(d->accrual, place[i], heard);
+            }
         }
     }
     cairn_accrual_look(d->accrual, now);
@@ -174,8 +177,10 @@ static void end(cairn_process *p, struct cairn_detector *d, uint32_t who, double
         cairn_accrual_dead(d->accrual, who);
         cairn_link_mute(p->link, who);
         d->peer[who].ended_at = now;
-        if (!p->consensus->failed) {
-            cairn_replica_ended(p->consensus->replica, who, consensus_now());
+        for (uint32_t i = 0; i < p->peers && !p->consensus->failed; i++) {
+            if (p->consensus->place[i] == who) {
+                cairn_replica_ended(p->consensus->replica, i, consensus_now());
+            }
         }
     }
 }
@@ -331,17 +336,37 @@ double cairn_detector_silence(const cairn_process *p, uint32_t peer)
                                : (double)cairn_accrual_silence(p->detector->accrual, peer, consensus_now()) * 1e-6;
 }
 
-void cairn_detector_moved(cairn_process *p, uint32_t peer)
+void cairn_detector_here(cairn_process *p, const cairn_frame *frame)
+{
+    struct cairn_detector *d = p->consensus == NULL ? NULL : detector(p);
+
+    if (d != NULL) {
+        cairn_whereabouts_told(d->whereabouts, frame);
+    }
+}
+
+bool cairn_detector_ended(const cairn_process *p, uint32_t peer)
+{
+    return p->detector != NULL && p->detector->peer[peer].ended_at > 0.0;
+}
+
+void cairn_detector_moved(cairn_process *p, uint32_t peer, uint32_t from)
 {
     struct cairn_detector *d = p->detector;
 
     if (d != NULL) {
         uint64_t now = consensus_now();
 
-        d->peer[peer].ended_at = 0.0;
         cairn_accrual_forget(d->accrual, peer, now);
         cairn_accrual_heard(d->accrual, peer, now);
-        cairn_whereabouts_moved(d->whereabouts, peer);
+        cairn_whereabouts_moved(d->whereabouts, peer, from);
+        d->peer[peer].ended_at = d->peer[from].ended_at;
+        d->peer[from].ended_at = 0.0;
+        if (d->peer[peer].ended_at > 0.0) {
+            cairn_accrual_dead(d->accrual, peer);
+        } else if (cairn_whereabouts_has(d->whereabouts, peer)) {
+            cairn_accrual_known(d->accrual, peer, CAIRN_ACCRUAL_EXISTS);
+        }
     }
 }
 

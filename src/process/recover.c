@@ -162,14 +162,16 @@ static void move_links(cairn_process *p, const rc_view *view)
             p->self = k;
             r->taking = true;
         }
-        cairn_consensus_moved(p, k);
-        cairn_detector_moved(p, k);
+        cairn_consensus_moved(p, k, from);
+        cairn_detector_moved(p, k, from);
+        stand_in_moved(p, k);
     }
     /* Spares that were lost, or that a view that was missed here had given a process. */
     for (uint32_t peer = p->count; peer < p->peers; peer++) {
         if (r->ranks[peer] != RC_NONE && view->out[r->ranks[peer]]) {
             dismiss(p, peer);
             cairn_link_lose(p->link, peer);
+            cairn_consensus_moved(p, RC_NONE, peer);
             r->ranks[peer] = RC_NONE;
         }
     }
@@ -189,6 +191,9 @@ static void install(cairn_process *p)
     p->incarnation = p->launch + view->number;
     cairn_copies_viewed(p);
     cairn_levels_viewed(p);
+    /* No attempt may have its number again, also if nobody who met it lives: its cut would be taken for the other's. */
+    p->recovery->latest = view->snapshot > p->recovery->latest ? view->snapshot : p->recovery->latest;
+    cairn_kills_again(p);
     if (spare) {
         return;
     }
@@ -314,6 +319,9 @@ static void act(cairn_process *p, const rc_event *event)
     if (out.fenced) {
         cairn_fenced(p);
     }
+    if (out.begun) {
+        cairn_send_control(p, CL_ALL, CONTROL_BEGUN, 0);
+    }
     if (out.install) {
         install(p);
     }
@@ -371,12 +379,21 @@ static void look(cairn_process *p, double now)
 {
     recovery *r = p->recovery;
     double more = patience(p);
+    rc_event reserved = {.kind = RC_RESERVED, .rank = r->spawn.anchor, .yes = spawn_needs_anchor(p)};
+    rc_event looked = {.kind = RC_LOOKED};
+    bool lost = false;
 
     for (uint32_t i = 0; i < p->peers; i++) {
         if (r->ranks[i] != RC_NONE) {
             r->silent[r->ranks[i]] = i != p->self && !(i < p->count && (p->left[i] || p->all_left)) &&
-                                     now >= r->spawn.forgiven[i] && cairn_detector_suspects(p, i, now, more);
+                                     (now >= r->spawn.forgiven[i] || cairn_detector_ended(p, i)) &&
+                                     cairn_detector_suspects(p, i, now, more);
+            lost = lost || (i < p->count && r->silent[r->ranks[i]]);
         }
+    }
+    act(p, &reserved);
+    if (lost) {
+        tell_committed(p);
     }
     for (uint32_t i = p->peers; i-- > 0;) { /* spares first: a place where nobody is yet must not be taken for one */
         rc_event event = {.kind = RC_SUSPECT, .rank = r->ranks[i]};
@@ -389,18 +406,20 @@ static void look(cairn_process *p, double now)
             r->heard = now - cairn_detector_silence(p, i);
             r->noticed = now;
         }
-        if (event.yes) {
-            tell_committed(p);
-        }
         act(p, &event);
     }
-    if (rc_lost(r->core) == RC_NONE && rc_running(r->core)) {
+    act(p, &looked);
+    if (rc_lost(r->core) == RC_NONE && (rc_running(r->core) || r->watched == rc_current(r->core)->number)) {
         r->heard = 0.0; /* it spoke again in time */
     }
     if (rc_lost(r->core) == RC_NONE) {
         r->despair_at = 0.0;
     } else if (r->despair_at > 0.0 && now > r->despair_at && !r->asking) {
-        end_if_heard(p);
+        if (spawn_frees_anchor(p)) {
+            r->despair_at = now + DOUBT_SECONDS;
+        } else {
+            end_if_heard(p);
+        }
     }
     if (cairn_levels_voided(p)) {
         go_further_back(p);
@@ -437,8 +456,25 @@ void cairn_recovery_drive(cairn_process *p)
         if (cairn_detector_look(p, now) && leads) {
             look(p, now);
         }
+        stand_in_drive(p, now);
     }
     spawn_drive(p);
+}
+
+/* Who only watches: as resume, for who leads. */
+static void watch_resume(cairn_process *p)
+{
+    recovery *r = p->recovery;
+
+    if (p->self < p->count || r->watched == rc_current(r->core)->number || !rc_all_ready(r->core)) {
+        return;
+    }
+    r->watched = rc_current(r->core)->number;
+    if (cairn_consensus_leads(p)) {
+        say_recovered(p);
+    }
+    r->heard = 0.0;
+    memcpy(r->resumed, rc_current(r->core)->carrier, p->count * sizeof *r->resumed);
 }
 
 void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report)
@@ -461,6 +497,7 @@ void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *r
     }
     if (all) {
         act(p, &event);
+        watch_resume(p);
     }
 }
 
@@ -478,6 +515,15 @@ void cairn_recovery_restored(cairn_process *p, uint64_t number)
 
     if (p->recovery != NULL) {
         p->recovery->begun_from = number == p->level.local ? 0 : number;
+        act(p, &event);
+    }
+}
+
+void cairn_recovery_begun(cairn_process *p)
+{
+    rc_event event = {.kind = RC_STARTED};
+
+    if (p->recovery != NULL) {
         act(p, &event);
     }
 }
@@ -670,6 +716,7 @@ static cairn_status take_over(cairn_process *p)
     cairn_status status;
 
     p->recovery->taking = false;
+    p->recovery->stands_in = false;
     cairn_consensus_suspend(p);
     end_predecessor(p);
     status = cairn_core_open(p, 0);

@@ -1,7 +1,8 @@
 /* What the files of recovery in place share.
  *
  *   recover.c   views: proposing, installing, going back; spares
- *   spawn.c     ranks that are started while the job runs, to be spares */
+ *   spawn.c     ranks that are started while the job runs, to be spares
+ *   stand_in.c  spares that speak for acceptors that died, when too few are left */
 #ifndef CAIRN_PROCESS_RECOVER_PARTS_H
 #define CAIRN_PROCESS_RECOVER_PARTS_H
 
@@ -23,8 +24,20 @@ typedef struct spawning {
     bool due;           /* this rank is to spawn one for this place */
     uint32_t place;
     uint8_t *absent; /* [peers] ranks that will not connect to it */
+    uint8_t *unborn; /* [peers] places in which nobody will be */
     bool has_offer;  /* this rank is to connect */
     port_offer offer;
+    uint32_t anchor;    /* a rank, or UINT32_MAX */
+    bool anchor_free;   /* spawning did not help: it may carry a process */
+    uint32_t orders_to; /* the rank that was told to spawn the newest, or UINT32_MAX */
+    double whole_at;    /* when it said that all have connected; 0: not yet */
+    /* Who has spawned one, until all have connected to it: */
+    bool invites;
+    uint32_t *others; /* [other_count] ranks */
+    char (*ports)[CAIRN_PORT_BYTES];
+    uint32_t other_count, turn;
+    uint32_t invited; /* the rank whose turn it is */
+    double invited_at;
 } spawning;
 
 typedef struct recovery {
@@ -48,6 +61,11 @@ typedef struct recovery {
     double heard;   /* when the first of the lost was last heard of, as far as this leader knows; 0: unknown */
     double noticed; /* when it was suspected */
     spawning spawn;
+    uint32_t watched;    /* the newest view whose carriers all went on, as this spare knows */
+    bool stands_in;      /* this rank speaks for an acceptor that died */
+    bool steps_back;     /* and is not to any more */
+    double led_at;       /* when a leader was last heard of */
+    double needed_since; /* somebody is to; 0: no */
 } recovery;
 
 /* --- recover.c --- */
@@ -63,5 +81,15 @@ void spawn_drive(cairn_process *p);
 /* This rank may carry a process: if it was spawned, everybody who is not silent has connected to it. */
 bool spawn_is_usable(const cairn_process *p, uint32_t rank);
 bool spawn_is_possible(const cairn_process *p);
+/* The anchor is to carry no process. */
+bool spawn_needs_anchor(const cairn_process *p);
+/* Nothing could be spawned: the anchor may carry a process. false: there is none, or it may already. */
+bool spawn_frees_anchor(cairn_process *p);
+
+/* --- stand_in.c --- */
+/* After each look at who has ended. */
+void stand_in_drive(cairn_process *p, double now);
+/* Another rank carries this process now. */
+void stand_in_moved(cairn_process *p, uint32_t process);
 
 #endif

@@ -9,8 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define HUGE_BYTES ((uintptr_t)2 << 20)
 
 /* ---------------------------------------------------------------- the run */
 
@@ -192,7 +195,7 @@ static cairn_status open_snapshot(cairn_process *p, uint64_t number, opened *o)
             continue;
         }
         cairn_store_part_path(path, sizeof path, p->dir, number, i);
-        status = cairn_part_open(&o->parts[i], path, &o->commit->parts[i], &p->error);
+        status = cairn_part_open_depth(&o->parts[i], path, &o->commit->parts[i], CAIRN_PART_FILE, &p->error);
         if (status == CAIRN_OK) {
             const cairn_part_head *h = cairn_part_get_head(o->parts[i]);
 
@@ -240,6 +243,18 @@ static cairn_status load_bytes(cairn_process *p, cairn_region *r, cairn_part *pa
     return status;
 }
 
+/* Memory that nobody has touched yet comes in large pages where the kernel has them: reading into it takes a fraction of
+ * the page faults. */
+static void expect_huge(void *data, size_t bytes)
+{
+    uintptr_t first = ((uintptr_t)data + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    uintptr_t end = ((uintptr_t)data + bytes) / HUGE_BYTES * HUGE_BYTES;
+
+    if (end > first) {
+        (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
+    }
+}
+
 /* From this process's own part of as many processes. */
 static cairn_status load_own(cairn_process *p, cairn_region *r, opened *o)
 {
@@ -259,6 +274,7 @@ static cairn_status load_own(cairn_process *p, cairn_region *r, opened *o)
           memcmp(s->offset, r->state.offset, s->rank * sizeof s->shape[0]) != 0))) {
         return misfit(p, s->name, "has another kind, type or shape in the snapshot");
     }
+    expect_huge(r->data, (size_t)s->bytes);
     return cairn_part_read(part, s, r->data, &p->error);
 }
 
@@ -733,8 +749,10 @@ cairn_status cairn_restore(cairn_process *p, cairn_restored *out)
 
     if (p->fatal == CAIRN_E_ROLLBACK && !p->restored_once) {
         p->restored_once = true; /* this process takes another's place */
+        status = cairn_recover(p, out);
+        prepare(p); /* only now: it would take the time of those who wait */
         prepare(p);
-        return cairn_recover(p, out);
+        return status;
     }
     cairn_enter(p);
     if (p->restored_once) {

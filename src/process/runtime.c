@@ -176,7 +176,8 @@ static bool is_timeless(const cairn_envelope *e)
            (e->kind == CAIRN_KIND_CONTROL &&
             (e->tag == CONTROL_READY || e->tag == CONTROL_END || e->tag == CONTROL_LOST || e->tag == CONTROL_UNSERVED ||
              e->tag == CONTROL_SPAWN || e->tag == CONTROL_PORT || e->tag == CONTROL_CONNECTED ||
-             e->tag == CONTROL_ENDED || e->tag == CONTROL_VOID));
+             e->tag == CONTROL_ENDED || e->tag == CONTROL_UNBORN || e->tag == CONTROL_HERE || e->tag == CONTROL_BEGUN ||
+             e->tag == CONTROL_VOID));
 }
 
 static void take_ready(cairn_process *p, const cairn_frame *frame)
@@ -222,9 +223,16 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
     case CONTROL_UNDECIDED:
         p->undecided = true;
         break;
+    case CONTROL_BEGUN:
+        cairn_recovery_begun(p);
+        break;
+    case CONTROL_HERE:
+        cairn_detector_here(p, frame);
+        break;
     case CONTROL_SPAWN:
     case CONTROL_PORT:
     case CONTROL_CONNECTED:
+    case CONTROL_UNBORN:
         cairn_spawn_told(p, frame);
         break;
     case CONTROL_LOST:

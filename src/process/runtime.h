@@ -101,6 +101,7 @@ typedef struct cut {
     node **nodes;
     size_t node_count, node_capacity;
     bool complete, writing, dead;
+    atomic_bool unwanted; /* the writer may give it up */
     double recorded_at, blocked;
 } cut;
 
@@ -167,6 +168,9 @@ enum control {
     CONTROL_SPAWN,     /* from the leader. sequence: place << 32 | rank that is to spawn it; payload: who is silent */
     CONTROL_PORT,      /* from who has spawned: a port_offer to connect to                        */
     CONTROL_CONNECTED, /* sequence: the rank that the sender has connected to                     */
+    CONTROL_HERE,      /* which process of which host the sender is: whereabouts.c                */
+    CONTROL_UNBORN,    /* sequence: a place in which nobody will be                               */
+    CONTROL_BEGUN,     /* all processes of the launch have said READY, as the sender knows        */
     CONTROL_LOST,      /* the last word to a process that was declared lost              */
     CONTROL_ENDED,     /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
     CONTROL_LEVEL,     /* from the coordinator. sequence: attempt << 2 | cairn_level */
@@ -462,6 +466,8 @@ void cairn_snapshot_wished(cairn_process *p);
 void cairn_timers_end(cairn_process *p);
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status);
 void cairn_kill_ordered(cairn_process *p, uint64_t index);
+/* What was ordered of others may have been lost in a recovery; each order is carried out once all the same. */
+void cairn_kills_again(cairn_process *p);
 /* To a peer, or CL_ALL: the spares, too. */
 void cairn_send_control(cairn_process *p, uint32_t to, uint32_t what, uint64_t number);
 void cairn_send_ready(cairn_process *p, uint64_t view);
@@ -509,6 +515,8 @@ cairn_status cairn_spawned_join(cairn_process *p);
 void cairn_recovery_ready(cairn_process *p, uint32_t from, const ready_report *report);
 /* Snapshots up to this number are of earlier launches, too. */
 void cairn_recovery_began(cairn_process *p, uint64_t number);
+/* A CONTROL_BEGUN came. */
+void cairn_recovery_begun(cairn_process *p);
 /* This launch goes on from that snapshot. */
 void cairn_recovery_restored(cairn_process *p, uint64_t number);
 /* Revision of the key that holds the view, 0: there is none yet; and the key. */
@@ -569,7 +577,10 @@ bool cairn_detector_suspects(cairn_process *p, uint32_t peer, double now, double
 /* CONTROL_ENDED came. */
 void cairn_detector_told(cairn_process *p, uint64_t number);
 double cairn_detector_silence(const cairn_process *p, uint32_t peer); /* seconds */
-void cairn_detector_moved(cairn_process *p, uint32_t peer);           /* another rank is this peer now */
+void cairn_detector_here(cairn_process *p, const cairn_frame *frame); /* a CONTROL_HERE came */
+bool cairn_detector_ended(const cairn_process *p, uint32_t peer);     /* the kernel has said so */
+/* The rank that was `from` is this peer now. */
+void cairn_detector_moved(cairn_process *p, uint32_t peer, uint32_t from);
 
 /* --- process.c --- */
 cairn_status cairn_core_open(cairn_process *p, uint64_t latest);

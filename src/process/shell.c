@@ -36,6 +36,7 @@ static void cut_recycle(cairn_process *p, cut *c)
     c->complete = false;
     c->writing = false;
     c->dead = false;
+    atomic_store_explicit(&c->unwanted, false, memory_order_relaxed);
     c->next = p->free_cuts;
     p->free_cuts = c;
 }
@@ -214,6 +215,7 @@ static void fill_head(cairn_process *p, cut *c, uint64_t attempt, uint64_t step)
     }
     h->sent = sent;
     h->received = received;
+    h->unwanted = &c->unwanted;
     if (p->vector != NULL) {
         memcpy(vector, p->vector, p->count * sizeof *vector);
         h->vector = vector;
@@ -306,6 +308,7 @@ static void forget_cut(cairn_process *p)
     }
     if (c->writing) {
         c->dead = true; /* the writer's result gives it back */
+        atomic_store_explicit(&c->unwanted, true, memory_order_relaxed);
     } else {
         cut_recycle(p, c);
     }

@@ -147,6 +147,13 @@ void cairn_kill_ordered(cairn_process *p, uint64_t index)
     }
 }
 
+void cairn_kills_again(cairn_process *p)
+{
+    for (size_t i = 0; i < p->kill_count; i++) {
+        p->kills[i].done = false;
+    }
+}
+
 /* "K:PROC@SECONDS" or "K:PROC@PERCENT%", separated by commas; checked by `cairn run`, and again here. */
 static cairn_status parse_kills(cairn_process *p, const char *text, cairn_error *error)
 {

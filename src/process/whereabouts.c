@@ -15,10 +15,19 @@
 #define REACH        "cairn/reach/"
 #define HELD         3u /* so many that are no neighbours are held: one death of many does not leave anybody unseen */
 
+/* The payload of CONTROL_HERE. */
+typedef struct fact {
+    uint64_t place, begun;
+    int64_t pid; /* 0: nothing was said */
+    uint64_t rank;
+} fact;
+
 struct cairn_whereabouts {
     cairn_pidwatch *watch;
     cairn_tether *tether; /* NULL: no network */
-    bool told, telling;
+    uint64_t place;
+    fact *said; /* [peers] and not looked at yet */
+    bool told, telling, has_said;
     char prefix[KEY_BYTES];
     uint64_t read_revision;
     double read_at;
@@ -59,14 +68,17 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 {
     cairn_whereabouts *w = calloc(1, sizeof *w + p->peers * sizeof w->peer[0]);
 
-    if (w == NULL || cairn_pidwatch_open(&w->watch, p->peers) != CAIRN_OK) {
+    if (w == NULL || (w->said = calloc(p->peers, sizeof *w->said)) == NULL ||
+        cairn_pidwatch_open(&w->watch, p->peers) != CAIRN_OK) {
+        free(w == NULL ? NULL : w->said);
         free(w);
         return NULL;
     }
     if (cairn_tether_open(&w->tether, p->peers) != CAIRN_OK) {
         w->tether = NULL;
     }
-    (void)snprintf(w->prefix, sizeof w->prefix, "cairn/process/%016" PRIx64 "/", own_place());
+    w->place = own_place();
+    (void)snprintf(w->prefix, sizeof w->prefix, "cairn/process/%016" PRIx64 "/", w->place);
     return w;
 }
 
@@ -75,14 +87,18 @@ bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who)
     return w != NULL && cairn_pidwatch_has(w->watch, who);
 }
 
-void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who)
+void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who, uint32_t from)
 {
     if (w != NULL) {
-        cairn_pidwatch_drop(w->watch, who);
+        w->peer[who].met = cairn_pidwatch_move(w->watch, who, from);
+        w->peer[who].ended = w->peer[from].ended;
+        w->peer[from].met = w->peer[from].ended = false;
+        w->said[who] = w->said[from];
+        w->said[from] = (fact){0};
         if (w->tether != NULL) {
             cairn_tether_forget(w->tether, who);
+            cairn_tether_forget(w->tether, from);
         }
-        w->peer[who].met = w->peer[who].ended = false;
         w->read_revision = 0;
         w->told = false; /* by who moved itself; for the others it is said once more */
     }
@@ -120,6 +136,11 @@ static void tell(cairn_process *p, cairn_whereabouts *w)
         (void)snprintf(keys[count], sizeof keys[0], "%s%" PRIu32, w->prefix, p->self);
         (void)snprintf(values[count] + used, VALUE_BYTES - (size_t)used, "%ld %" PRIu64, (long)getpid(), begun);
         count++;
+        if (p->recovery != NULL) { /* who needs to know it when no majority is left has it from here */
+            fact here = {.place = w->place, .begun = begun, .pid = getpid(), .rank = cairn_recovery_rank(p, p->self)};
+
+            cairn_send_control_bytes(p, CL_ALL, CONTROL_HERE, 0, &here, sizeof here);
+        }
     }
     if (w->tether != NULL) {
         int used = write_head(p, values[count]);
@@ -169,6 +190,54 @@ static bool parse(const cairn_process *p, const cairn_kv *kv, uint32_t id, int64
     return rest != NULL && sscanf(rest, "%" SCNd64 " %" SCNu64, pid, begun) == 2;
 }
 
+static cairn_whereabouts_event watch(cairn_whereabouts *w, uint32_t id, int64_t pid, uint64_t begun)
+{
+    w->peer[id].met = true;
+    switch (cairn_pidwatch_add(w->watch, id, pid, begun)) {
+    case CAIRN_OK:
+        return CAIRN_WHEREABOUTS_FOUND;
+    case CAIRN_E_NOT_FOUND:
+        return CAIRN_WHEREABOUTS_ENDED;
+    default: /* it cannot be watched: its heartbeats are all there is */
+        return CAIRN_WHEREABOUTS_NOTHING;
+    }
+}
+
+void cairn_whereabouts_told(cairn_whereabouts *w, const cairn_frame *frame)
+{
+    fact here;
+
+    if (w != NULL && frame->envelope->bytes == sizeof here) {
+        memcpy(&here, frame->payload, sizeof here);
+        if (here.place == w->place && here.pid > 0) {
+            w->said[frame->from] = here;
+            w->has_said = true;
+        }
+    }
+}
+
+/* One that has said so itself. */
+static cairn_whereabouts_event hear(const cairn_process *p, cairn_whereabouts *w, uint32_t *who)
+{
+    for (uint32_t i = 0; i < p->peers; i++) {
+        fact here = w->said[i];
+        cairn_whereabouts_event event;
+
+        w->said[i] = (fact){0};
+        if (here.pid == 0 || w->peer[i].met || here.rank != cairn_recovery_rank(p, i)) {
+            continue;
+        }
+        *who = i;
+        event = watch(w, i, here.pid, here.begun);
+        if (event != CAIRN_WHEREABOUTS_NOTHING) {
+            w->peer[i].ended = event == CAIRN_WHEREABOUTS_ENDED;
+            return event;
+        }
+    }
+    w->has_said = false;
+    return CAIRN_WHEREABOUTS_NOTHING;
+}
+
 /* One neighbour that was not met before. */
 static cairn_whereabouts_event meet(cairn_process *p, cairn_whereabouts *w, uint32_t *who)
 {
@@ -186,15 +255,11 @@ static cairn_whereabouts_event meet(cairn_process *p, cairn_whereabouts *w, uint
         if (id >= p->peers || id == p->self || w->peer[id].met || !parse(p, &response.kvs[i], id, &pid, &begun)) {
             continue;
         }
-        w->peer[id].met = true;
+        cairn_whereabouts_event event = watch(w, id, pid, begun);
+
         *who = id;
-        switch (cairn_pidwatch_add(w->watch, id, pid, begun)) {
-        case CAIRN_OK:
-            return CAIRN_WHEREABOUTS_FOUND;
-        case CAIRN_E_NOT_FOUND:
-            return CAIRN_WHEREABOUTS_ENDED;
-        default: /* it cannot be watched: its heartbeats are all there is */
-            break;
+        if (event != CAIRN_WHEREABOUTS_NOTHING) {
+            return event;
         }
     }
     return CAIRN_WHEREABOUTS_NOTHING;
@@ -252,6 +317,13 @@ cairn_whereabouts_event cairn_whereabouts_poll(cairn_process *p, cairn_whereabou
     }
     if (!w->told && !w->telling) {
         tell(p, w);
+    }
+    if (w->has_said) {
+        cairn_whereabouts_event event = hear(p, w, who);
+
+        if (event != CAIRN_WHEREABOUTS_NOTHING) {
+            return event;
+        }
     }
     if (revision != w->read_revision && now >= w->read_at) {
         cairn_whereabouts_event event = meet(p, w, who);

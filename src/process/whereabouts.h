@@ -32,7 +32,9 @@ bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who);
 bool cairn_whereabouts_answered(const cairn_whereabouts *w, uint32_t who);
 cairn_tether_word cairn_whereabouts_ask(cairn_whereabouts *w, uint32_t who, double now);
 void cairn_whereabouts_relent(cairn_whereabouts *w, uint32_t who);
-/* Another rank is this peer now, perhaps this one: it is to say where it is. w may be NULL. */
-void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who);
+/* A CONTROL_HERE came: what a rank says of itself, in recovery in place, without asking the log. w may be NULL. */
+void cairn_whereabouts_told(cairn_whereabouts *w, const cairn_frame *frame);
+/* The rank that was peer `from` is this peer now, perhaps this one: it is to say where it is. w may be NULL. */
+void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who, uint32_t from);
 
 #endif

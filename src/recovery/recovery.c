@@ -23,8 +23,9 @@ struct rc {
     uint64_t committed;
     uint64_t voided; /* the current view's snapshot, when it cannot be had; else 0 */
     rc_view current, proposal;
-    uint8_t *suspect; /* [ranks] */
-    uint64_t *ready;  /* [ranks] the view that it has said READY for; RUNNING in view 0 needs none */
+    uint8_t *suspect;  /* [ranks] */
+    uint8_t *reserved; /* [ranks] */
+    uint64_t *ready;   /* [ranks] the view that it has said READY for; RUNNING in view 0 needs none */
 };
 
 static size_t rounded(size_t bytes)
@@ -35,7 +36,7 @@ static size_t rounded(size_t bytes)
 size_t rc_bytes(uint32_t count, uint32_t ranks)
 {
     return rounded(sizeof(rc)) + rounded(ranks * sizeof(uint64_t)) + 2 * rounded(count * sizeof(uint32_t)) +
-           3 * rounded(ranks);
+           4 * rounded(ranks);
 }
 
 rc *rc_init(void *memory, uint32_t count, uint32_t ranks, uint32_t self)
@@ -56,6 +57,8 @@ rc *rc_init(void *memory, uint32_t count, uint32_t ranks, uint32_t self)
     core->proposal.out = (uint8_t *)at;
     at += rounded(ranks);
     core->suspect = (uint8_t *)at;
+    at += rounded(ranks);
+    core->reserved = (uint8_t *)at;
     core->count = count;
     core->ranks = ranks;
     core->self = self;
@@ -98,7 +101,7 @@ uint32_t rc_lost(const rc *core)
 static uint32_t spare_of(const rc *core, const rc_view *view)
 {
     for (uint32_t i = 0; i < core->ranks; i++) {
-        if (!view->out[i] && !core->suspect[i] && carried(core, view, i) == RC_NONE) {
+        if (!view->out[i] && !core->suspect[i] && !core->reserved[i] && carried(core, view, i) == RC_NONE) {
             return i;
         }
     }
@@ -134,15 +137,18 @@ static bool build(rc *core)
 /* The leader's duty. */
 static void look(rc *core, rc_output *out)
 {
+    bool enough;
+
     if (!core->leads || !core->started || core->proposing || core->phase == OUT ||
         (rc_lost(core) == RC_NONE && core->voided == 0)) {
         return;
     }
-    if (!build(core)) {
-        out->hopeless = core->said_hopeless ? RC_HOPE : RC_NO_SPARE;
-        core->said_hopeless = true;
-    } else if (core->proposal.snapshot == 0) {
+    enough = build(core);
+    if (core->proposal.snapshot == 0) { /* first: then no spare helps */
         out->hopeless = core->said_hopeless ? RC_HOPE : RC_NO_SNAPSHOT;
+        core->said_hopeless = true;
+    } else if (!enough) {
+        out->hopeless = core->said_hopeless ? RC_HOPE : RC_NO_SPARE;
         core->said_hopeless = true;
     } else {
         core->proposing = true;
@@ -172,25 +178,30 @@ static void install(rc *core, const rc_view *view, rc_output *out)
     }
 }
 
-static void consider_resuming(rc *core, rc_output *out)
+bool rc_all_ready(const rc *core)
 {
-    if (core->phase != READY) {
-        return;
-    }
     for (uint32_t i = 0; i < core->count; i++) {
         if (core->ready[core->current.carrier[i]] != core->current.number) {
-            return;
+            return false;
         }
     }
-    core->phase = RUNNING;
-    out->resume = true;
+    return core->current.number > 0;
+}
+
+static void consider_resuming(rc *core, rc_output *out)
+{
+    if (core->phase == READY && rc_all_ready(core)) {
+        core->phase = RUNNING;
+        out->resume = true;
+    }
 }
 
 void rc_step(rc *core, const rc_event *event, rc_output *out)
 {
     memset(out, 0, sizeof *out);
     switch (event->kind) {
-    case RC_STARTED:
+    case RC_STARTED: /* passed on before it counts, so that if one that lives knows it all will */
+        out->begun = !core->started;
         core->started = true;
         break;
     case RC_LEADS:
@@ -203,6 +214,13 @@ void rc_step(rc *core, const rc_event *event, rc_output *out)
     case RC_SUSPECT:
         if (event->rank < core->ranks && event->rank != core->self) {
             core->suspect[event->rank] = event->yes;
+        }
+        break;
+    case RC_LOOKED:
+        break;
+    case RC_RESERVED:
+        if (event->rank < core->ranks) {
+            core->reserved[event->rank] = event->yes;
         }
         break;
     case RC_COMMITTED:
@@ -236,7 +254,9 @@ void rc_step(rc *core, const rc_event *event, rc_output *out)
         break;
     }
     consider_resuming(core, out);
-    look(core, out);
+    if (event->kind != RC_SUSPECT) { /* several may have died at once: they are replaced in one view */
+        look(core, out);
+    }
 }
 
 const rc_view *rc_current(const rc *core)

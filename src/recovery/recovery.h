@@ -35,9 +35,12 @@ typedef struct rc_view {
 } rc_view;
 
 typedef enum rc_event_kind {
-    RC_STARTED,   /* every process of the launch has its state: before that a death is no case for a view */
+    RC_STARTED,   /* every process of the launch has its state: before that a death is no case for a view. From all of
+                     them, or from one rank that knows it */
     RC_LEADS,     /* yes: this rank leads the consensus group; !yes: not any more, and suspects nobody    */
     RC_SUSPECT,   /* rank, yes: it is silent, or known to be dead; !yes: it was heard of again            */
+    RC_LOOKED,    /* that was all for now: the leader may act on whom it suspects                         */
+    RC_RESERVED,  /* rank, yes: it is given no process, and so is no spare. May be this rank itself       */
     RC_COMMITTED, /* number: the newest committed snapshot of this run that this rank knows of            */
     RC_CHOSEN,    /* view: the newest one in the log. Borrowed                                            */
     RC_REFUSED,   /* the proposal has been answered: it was not chosen, or nobody knows                   */
@@ -60,7 +63,8 @@ typedef struct rc_output {
     /* There is a new view (rc_current): everything older is void. This rank's process, if it has one, is to be restored;
      * then RC_RESTORED. */
     bool install;
-    bool fenced;  /* this rank is out: it must end without another word */
+    bool fenced; /* this rank is out: it must end without another word */
+    bool begun;  /* say RC_STARTED to all ranks: whose word of it came from one that died may be the only one to know */
     bool propose; /* put rc_proposal in the log if its number is one more than that of the newest view there */
     bool ready;   /* say RC_READY for the current view to all ranks */
     bool resume;  /* all processes have the state of the current view: go on */
@@ -81,6 +85,7 @@ const rc_view *rc_proposal(const rc *core);
 uint32_t rc_process(const rc *core); /* that this rank carries, or RC_NONE */
 uint32_t rc_lost(const rc *core);    /* a process whose carrier is suspected, or RC_NONE */
 bool rc_running(const rc *core);     /* the current view has been resumed here */
+bool rc_all_ready(const rc *core);   /* all carriers of the current view have said READY for it: not of view 0 */
 
 /* As bytes, for the log: rc_view_bytes of them. */
 size_t rc_view_bytes(uint32_t count, uint32_t ranks);

@@ -19,6 +19,7 @@
 
 #include <cairn/collective.h>
 #include <cairn/snapshot.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,9 +63,10 @@ typedef struct cairn_part_head {
     uint32_t process, count, incarnation;
     uint64_t step;
     uint64_t lamport;
-    const uint64_t *vector;   /* count entries, or NULL            */
-    const uint64_t *sent;     /* [count][CAIRN_STREAMS]            */
-    const uint64_t *received; /* [count][CAIRN_STREAMS]            */
+    const uint64_t *vector;      /* count entries, or NULL            */
+    const uint64_t *sent;        /* [count][CAIRN_STREAMS]            */
+    const uint64_t *received;    /* [count][CAIRN_STREAMS]            */
+    const atomic_bool *unwanted; /* writing: true = nobody wants it any more; it ends with CAIRN_E_STOPPED. Or NULL */
 } cairn_part_head;
 
 /* What the commit record says of a part: it binds exactly these bytes. */
@@ -87,10 +89,14 @@ typedef struct cairn_part cairn_part;
  * CAIRN_E_CORRUPT, and error names file and dataset; CAIRN_E_VERSION; CAIRN_E_NOT_FOUND; CAIRN_E_IO; CAIRN_E_ACCESS;
  * CAIRN_E_NOMEM. */
 cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected, cairn_error *error);
-/* The same without reading the elements of states: `whole` = false trusts the 512 bytes of the seal. For who has
- * checked the part just before, or has seen it written. */
-cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
-                                   cairn_error *error);
+/* How much of that. */
+typedef enum cairn_part_depth {
+    CAIRN_PART_SEAL, /* the 512 bytes of the seal are trusted: for who has checked the part just before, or seen it written */
+    CAIRN_PART_FILE, /* the checksum of the whole file: for who goes on to cairn_part_read, which checks what it reads */
+    CAIRN_PART_ALL   /* and those of the states */
+} cairn_part_depth;
+cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected,
+                                   cairn_part_depth depth, cairn_error *error);
 void cairn_part_close(cairn_part *part); /* NULL-safe */
 
 /* Owned by the part. */

@@ -114,7 +114,7 @@ static cairn_status get_attributes(const cairn_part *part, hid_t dataset, const 
     return CAIRN_OK;
 }
 
-static cairn_status get_state(cairn_part *part, hid_t group, const char *name, bool whole, cairn_state *state,
+static cairn_status get_state(cairn_part *part, hid_t group, const char *name, bool check, cairn_state *state,
                               cairn_input *input, cairn_error *error)
 {
     hid_t dataset = H5I_INVALID_HID;
@@ -139,13 +139,13 @@ static cairn_status get_state(cairn_part *part, hid_t group, const char *name, b
     memcpy(state->shape, input->shape, sizeof state->shape);
     status = get_attributes(part, dataset, input, state, error);
     (void)H5Dclose(dataset);
-    if (status == CAIRN_OK && whole) {
+    if (status == CAIRN_OK && check) {
         status = cairn_input_check(&part->reader, input, error);
     }
     return status;
 }
 
-static cairn_status get_states(cairn_part *part, bool whole, cairn_error *error)
+static cairn_status get_states(cairn_part *part, bool check, cairn_error *error)
 {
     hid_t group = cairn_group_open(&part->reader, part->reader.file, "state", error);
     char **names = NULL;
@@ -165,7 +165,7 @@ static cairn_status get_states(cairn_part *part, bool whole, cairn_error *error)
         }
     }
     for (size_t i = 0; i < count && status == CAIRN_OK; i++) {
-        status = get_state(part, group, names[i], whole, &part->states[i], &part->inputs[i], error);
+        status = get_state(part, group, names[i], check, &part->states[i], &part->inputs[i], error);
         part->state_count++;
     }
     cairn_names_free(names, count);
@@ -336,8 +336,8 @@ static cairn_status get_channels(cairn_part *part, cairn_error *error)
     return status;
 }
 
-cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected, bool whole,
-                                   cairn_error *error)
+cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cairn_part_seal *expected,
+                                   cairn_part_depth depth, cairn_error *error)
 {
     cairn_part *part = calloc(1, sizeof *part);
     cairn_status status = CAIRN_E_BUG;
@@ -349,12 +349,13 @@ cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cai
         return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", path);
     }
     quiet = cairn_quiet_begin();
-    status = cairn_sealed_open(&part->reader, part->path, CAIRN_SEALED_PART, expected, whole, NULL, error);
+    status = cairn_sealed_open(&part->reader, part->path, CAIRN_SEALED_PART, expected, depth != CAIRN_PART_SEAL, NULL,
+                               error);
     if (status == CAIRN_OK) {
         status = get_head(part, error);
     }
     if (status == CAIRN_OK) {
-        status = get_states(part, whole, error);
+        status = get_states(part, depth == CAIRN_PART_ALL, error);
     }
     if (status == CAIRN_OK) {
         status = get_channels(part, error);
@@ -371,7 +372,7 @@ cairn_status cairn_part_open_depth(cairn_part **out, const char *path, const cai
 
 cairn_status cairn_part_open(cairn_part **out, const char *path, const cairn_part_seal *expected, cairn_error *error)
 {
-    return cairn_part_open_depth(out, path, expected, true, error);
+    return cairn_part_open_depth(out, path, expected, CAIRN_PART_ALL, error);
 }
 
 void cairn_part_close(cairn_part *part)

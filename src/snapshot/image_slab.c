@@ -6,23 +6,35 @@
 #include <xxhash.h>
 
 #define WINDOW_BYTES ((size_t)1 << 20)
+#define PIECE_BYTES  ((size_t)1 << 18)
 
 static const cairn_input *input_of(const cairn_part *part, const cairn_state *state)
 {
     return &part->inputs[state - part->states];
 }
 
+/* In pieces, which are hashed while they are in the cache. */
 cairn_status cairn_part_read(cairn_part *part, const cairn_state *state, void *data, cairn_error *error)
 {
     const cairn_input *input = input_of(part, state);
-    cairn_status status = cairn_read_at(part->reader.fd, data, (size_t)input->bytes, input->offset, part->path, error);
+    XXH3_state_t *hashing = XXH3_createState();
+    XXH128_hash_t hash;
+    cairn_status status = CAIRN_OK;
 
-    if (status == CAIRN_OK) {
-        XXH128_hash_t hash = XXH3_128bits(data, (size_t)input->bytes);
+    if (hashing == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory to check it", part->path);
+    }
+    (void)XXH3_128bits_reset(hashing);
+    for (uint64_t at = 0; at < input->bytes && status == CAIRN_OK; at += PIECE_BYTES) {
+        size_t bytes = input->bytes - at < PIECE_BYTES ? (size_t)(input->bytes - at) : PIECE_BYTES;
 
-        if (hash.high64 != input->digest.high || hash.low64 != input->digest.low) {
-            status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: %s: changed while it was read", part->path, input->name);
-        }
+        status = cairn_read_at(part->reader.fd, (char *)data + at, bytes, input->offset + at, part->path, error);
+        (void)XXH3_128bits_update(hashing, (char *)data + at, bytes);
+    }
+    hash = XXH3_128bits_digest(hashing);
+    (void)XXH3_freeState(hashing);
+    if (status == CAIRN_OK && (hash.high64 != input->digest.high || hash.low64 != input->digest.low)) {
+        status = cairn_fail(error, CAIRN_E_CORRUPT, "%s: %s: changed while it was read", part->path, input->name);
     }
     return status;
 }

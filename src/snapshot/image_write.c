@@ -296,6 +296,7 @@ cairn_status cairn_part_write(const char *dir, const cairn_part_head *head, cons
     if (status != CAIRN_OK) {
         goto out;
     }
+    writer->unwanted = head->unwanted;
     status = put_part(writer, head, states, state_count, messages, message_count, error);
     if (status != CAIRN_OK) {
         cairn_sealed_abandon(writer);

@@ -38,8 +38,9 @@ typedef struct cairn_sealed_writer {
     int fd;
     char path[CAIRN_PATH_BYTES];
     char temporary[CAIRN_PATH_BYTES];
-    uint64_t unsent;       /* bytes written since writeback was last begun */
-    cairn_extent *extents; /* what of the file is still in the caller's memory */
+    const atomic_bool *unwanted; /* true: give up. Or NULL */
+    uint64_t unsent;             /* bytes written since writeback was last begun */
+    cairn_extent *extents;       /* what of the file is still in the caller's memory */
     size_t extent_count;
 } cairn_sealed_writer;
 

@@ -224,6 +224,9 @@ cairn_status cairn_output_append(cairn_sealed_writer *writer, cairn_output *outp
     while (bytes > 0 && status == CAIRN_OK) {
         size_t piece = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
 
+        if (writer->unwanted != NULL && atomic_load_explicit(writer->unwanted, memory_order_relaxed)) {
+            return cairn_fail(error, CAIRN_E_STOPPED, "%s: not wanted any more", writer->temporary);
+        }
         status = cairn_write_at(writer->fd, at, piece, output->offset + output->at, writer->temporary, error);
         (void)XXH3_128bits_update(output->state, at, piece);
         begin_writeback(writer, piece);

@@ -46,7 +46,7 @@ static cairn_status take_part(const char *dir, const cairn_commit *commit, uint3
     cairn_status status;
 
     cairn_store_part_path(path, sizeof path, dir, commit->number, process);
-    status = cairn_part_open_depth(&part, path, &commit->parts[process], false, error);
+    status = cairn_part_open_depth(&part, path, &commit->parts[process], CAIRN_PART_SEAL, error);
     if (status == CAIRN_OK) {
         status = cairn_store_match(commit, process, cairn_part_get_head(part), path, error);
     }

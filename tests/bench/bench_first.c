@@ -60,6 +60,7 @@ int main(int argc, char **argv)
     cairn_region *region;
     job j = {.entries = 512};
     uint64_t shape[1];
+    cairn_restored restored;
     cairn_status status;
 
     if (argc < 3 || argc > 4 || strtod(argv[2], NULL) <= 0.0) {
@@ -79,7 +80,10 @@ int main(int argc, char **argv)
     }
     bench_must(process, cairn_protect_array(process, "state", CAIRN_U64, 1, shape, j.state, &region), "protect");
     bench_must(process, cairn_protect_replicated(process, "step", CAIRN_U64, 0, NULL, &j.step, &region), "protect");
-    bench_must(process, cairn_restore(process, NULL), "restore");
+    bench_must(process, cairn_restore(process, &restored), "restore");
+    for (uint64_t i = 0; !restored.restored && i < j.entries; i++) {
+        j.state[i] = i; /* a job's memory is there */
+    }
     while ((status = run(process, &j)) == CAIRN_E_ROLLBACK) {
         bench_must(process, cairn_recover(process, NULL), "recover");
     }

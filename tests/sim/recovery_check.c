@@ -126,7 +126,7 @@ static void check_hopeless(world *w, const rank *r, rc_reason reason)
     count_told(w, r, &lost, &spares);
     if (!r->leads || lost == 0 || !(r->started || view->number > 0)) {
         rw_fail(w, HOPELESS, "rank %u gives up without cause", rw_id(w, r));
-    } else if (reason == RC_NO_SPARE ? spares >= lost : snapshot > 0 || spares < lost) {
+    } else if (reason == RC_NO_SPARE ? spares >= lost || snapshot == 0 : snapshot > 0) {
         rw_fail(w, HOPELESS, "rank %u gives up with %u spares for %u, and snapshot %llu", rw_id(w, r), spares, lost,
                 (unsigned long long)snapshot);
     }
@@ -255,7 +255,9 @@ static void check_hope(world *w, uint32_t lost)
     } else if (view->number == 0 && !leader->started) {
         w->result->outcome = NOT_STARTED;
         for (uint32_t i = 0; i < w->ranks; i++) {
-            w->result->half_begun |= !w->all[i].dead && w->all[i].started;
+            if (!w->all[i].dead && w->all[i].started) {
+                rw_fail(w, STUCK, "rank %u knows that all have begun, and leader %u does not", i, w->leader);
+            }
         }
     } else if (spares >= lost && committed) {
         rw_fail(w, STUCK, "%u processes are lost in view %u, there are %u spares and a snapshot, and nothing is done",

@@ -52,6 +52,12 @@ static void send_all(world *w, rank *r, letter what)
     }
 }
 
+static void take_all_begun(world *w, rank *r)
+{
+    r->started = true;
+    rw_act(w, r, (rc_event){.kind = RC_STARTED});
+}
+
 static void take_begun(world *w, rank *r, uint32_t process)
 {
     bool all = true;
@@ -61,8 +67,7 @@ static void take_begun(world *w, rank *r, uint32_t process)
         all = all && r->begun[i];
     }
     if (all) {
-        r->started = true;
-        rw_act(w, r, (rc_event){.kind = RC_STARTED});
+        take_all_begun(w, r);
     }
 }
 
@@ -103,6 +108,10 @@ void rw_arrive(world *w, rank *r, uint32_t from)
     switch (what.kind) {
     case BEGUN:
         take_begun(w, r, what.from);
+        break;
+    case ALL_BEGUN:
+        w->result->passed_on += !r->started;
+        take_all_begun(w, r);
         break;
     case READY_FOR:
         rw_say(w, r, "hears that rank %u is ready for view %u", from, what.view);
@@ -348,6 +357,7 @@ void rw_look(world *w, rank *r)
             rw_act(w, r, (rc_event){.kind = RC_SUSPECT, .rank = i, .yes = yes});
         }
     }
+    rw_act(w, r, (rc_event){.kind = RC_LOOKED});
 }
 
 void rw_lead(world *w, rank *r, bool yes)
@@ -417,10 +427,13 @@ static void carry_out(world *w, rank *r, const rc_output *out, const uint8_t *ou
         rw_kill(w, self, "has learned that it is out, and ends");
         return;
     }
-    if (out->install) {
+    if (out->begun) {
+        send_all(w, r, (letter){.kind = ALL_BEGUN});
+    }
+    if (out->install && !r->dead) {
         install(w, r, out_before);
     }
-    if (out->ready) {
+    if (out->ready && !r->dead) {
         rw_say(w, r, "is ready for view %u", current(r)->number);
         send_all(w, r, (letter){.kind = READY_FOR, .view = current(r)->number});
     }
@@ -455,7 +468,7 @@ void rw_act(world *w, rank *r, rc_event event)
     memcpy(out_before, current(r)->out, w->ranks);
     w->result->events++;
     rc_step(r->core, &event, &out);
-    spoke = out.install || out.propose || out.ready || out.resume;
+    spoke = out.install || out.propose || out.ready || out.resume || out.begun;
     w->result->digest = (w->result->digest ^ (w->now << 8 ^ (uint64_t)event.kind << 4 ^ rw_id(w, r))) * 0x100000001b3U;
     w->result->digest ^= w->result->digest >> 29 ^ (uint64_t)spoke;
     rw_check_step(w, r, &event, &out, before);

@@ -61,7 +61,7 @@ typedef struct recovery_result {
     char detail[300];
     uint32_t count, ranks;
     outcome outcome;
-    uint64_t half_begun;            /* NOT_STARTED, and some that live believe that all have begun */
+    uint64_t passed_on;             /* knew that all have begun from another's word first */
     uint64_t digest, events, after; /* after: events from the end of all faults until it was settled */
     uint64_t views, installed, skipped, resumed, overtaken;
     uint64_t deaths, pauses, woken_out, cuts, elections, replaced_alive;
@@ -70,7 +70,7 @@ typedef struct recovery_result {
     uint64_t sent, consumed, dropped, cuts_taken, committed;
 } recovery_result;
 
-typedef enum letter_kind { BEGUN, READY_FOR, JOB, DISMISS } letter_kind;
+typedef enum letter_kind { BEGUN, ALL_BEGUN, READY_FOR, JOB, DISMISS } letter_kind;
 
 typedef struct letter {
     letter_kind kind;
@@ -110,7 +110,8 @@ typedef struct rank {
     uint64_t paused, cut; /* until then */
     uint64_t silent;      /* since then, + 1, as far as others can tell; 0: it is heard */
     bool leads, ticking;
-    bool started, begun[PROCESSES_MAX];
+    bool started; /* as its core was told */
+    bool begun[PROCESSES_MAX];
     uint32_t read;  /* newest view */
     size_t applied; /* of the log */
     bool learning;  /* is going to apply more */

@@ -69,7 +69,7 @@ static void add(void *to, const void *from)
     }
     all->most_after = other->most_after > all->most_after ? other->most_after : all->most_after;
     all->most_views = other->most_views > all->most_views ? other->most_views : all->most_views;
-    sum->half_begun += one->half_begun;
+    sum->passed_on += one->passed_on;
     sum->events += one->events;
     sum->views += one->views;
     sum->installed += one->installed;
@@ -101,10 +101,10 @@ static void print(const void *totals_of_all)
 
     printf("events %" PRIu64 "\n", s->events);
     printf("ended: nothing lost %" PRIu64 ", all go on in a later view %" PRIu64 ", no spare %" PRIu64
-           ", no snapshot %" PRIu64 ", a death before all had begun %" PRIu64 " (some believe that they had: %" PRIu64
-           "), nobody left %" PRIu64 "\n",
+           ", no snapshot %" PRIu64 ", a death before all had begun %" PRIu64 ", nobody left %" PRIu64
+           "; ranks that another one told that all had %" PRIu64 "\n",
            all->outcomes[NOTHING_LOST], all->outcomes[RECOVERED], all->outcomes[NO_SPARE], all->outcomes[NO_SNAPSHOT],
-           all->outcomes[NOT_STARTED], s->half_begun, all->outcomes[NOBODY_LEFT]);
+           all->outcomes[NOT_STARTED], all->outcomes[NOBODY_LEFT], s->passed_on);
     printf("deaths %" PRIu64 ", pauses %" PRIu64 ", cut off %" PRIu64 ", elections %" PRIu64 "; replaced alive %" PRIu64
            ", ended themselves as out %" PRIu64 "\n",
            s->deaths, s->pauses, s->cuts, s->elections, s->replaced_alive, s->woken_out);

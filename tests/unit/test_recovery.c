@@ -60,11 +60,14 @@ static void leads(bool yes)
 static void suspect(uint32_t rank)
 {
     step((rc_event){.kind = RC_SUSPECT, .rank = rank, .yes = true});
+    CU_ASSERT_FALSE(got.propose);
+    step((rc_event){.kind = RC_LOOKED});
 }
 
 static void trust(uint32_t rank)
 {
     step((rc_event){.kind = RC_SUSPECT, .rank = rank, .yes = false});
+    step((rc_event){.kind = RC_LOOKED});
 }
 
 static void committed(uint64_t number)
@@ -562,6 +565,64 @@ static void test_ready_before_installed(void)
     CU_ASSERT_TRUE(got.ready && got.resume);
 }
 
+static void test_two_in_one_view(void)
+{
+    begin(3, 5, 2);
+    started();
+    committed(4);
+    leads(true);
+    step((rc_event){.kind = RC_SUSPECT, .rank = 0, .yes = true});
+    step((rc_event){.kind = RC_SUSPECT, .rank = 1, .yes = true});
+    CU_ASSERT_FALSE(got.propose);
+    step((rc_event){.kind = RC_LOOKED});
+    CU_ASSERT_TRUE(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[0], 3);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[1], 4);
+}
+
+/* The leader itself may be. */
+static void test_reserved(void)
+{
+    begin(2, 4, 3);
+    started();
+    committed(4);
+    step((rc_event){.kind = RC_RESERVED, .rank = 3, .yes = true});
+    step((rc_event){.kind = RC_RESERVED, .rank = 4, .yes = true}); /* there is none */
+    leads(true);
+    suspect(0);
+    CU_ASSERT_TRUE(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[0], 2);
+    suspect(2);
+    refused();
+    CU_ASSERT_EQUAL(got.hopeless, RC_NO_SPARE);
+    step((rc_event){.kind = RC_RESERVED, .rank = 3, .yes = false});
+    CU_ASSERT_TRUE(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->carrier[0], 3);
+}
+
+/* Once, so that it goes round and ends. */
+static void test_begun_is_passed_on(void)
+{
+    begin(2, 3, 2);
+    started();
+    CU_ASSERT_TRUE(got.begun);
+    started();
+    CU_ASSERT_FALSE(got.begun);
+}
+
+static void test_begun_is_known_from_a_view(void)
+{
+    uint32_t carrier[] = {0, 2};
+    uint8_t out[] = {0, 1, 0};
+    rc_view view = {.number = 1, .snapshot = 7, .carrier = carrier, .out = out};
+
+    begin(2, 3, 0);
+    step((rc_event){.kind = RC_CHOSEN, .view = &view});
+    CU_ASSERT_FALSE(got.begun);
+    started();
+    CU_ASSERT_FALSE(got.begun);
+}
+
 static void test_ready_for_old_views(void)
 {
     given_view v;
@@ -930,7 +991,9 @@ UNIT_MAIN("recovery", {"a snapshot that is void", test_void}, {"... elsewhere", 
           {"snapshots never go back", test_snapshots_grow}, {"no spare: hopeless, once a view", test_no_spare},
           {"one spare for two", test_too_few_spares}, {"no snapshot: hopeless, once a view", test_no_snapshot},
           {"a recovery", test_recovery}, {"the last one to be ready", test_last_to_be_ready},
-          {"ready before it was installed", test_ready_before_installed},
+          {"ready before it was installed", test_ready_before_installed}, {"two in one view", test_two_in_one_view},
+          {"reserved", test_reserved}, {"begun is passed on", test_begun_is_passed_on},
+          {"begun is known from a view", test_begun_is_known_from_a_view},
           {"ready for old views", test_ready_for_old_views}, {"ready for a newer view", test_ready_for_a_newer_view},
           {"restored too late", test_restored_too_late}, {"views skipped", test_views_skipped},
           {"a spare that stays one", test_spare_stays_spare}, {"fenced", test_fenced}, {"as bytes", test_bytes},

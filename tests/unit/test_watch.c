@@ -270,8 +270,32 @@ static void kernel_without_pidfd(void)
     reap(other);
 }
 
+static void moved(void)
+{
+    cairn_pidwatch *w = make(3);
+    pid_t old = child(-1);
+    pid_t heir = child(-1);
+
+    CU_ASSERT_EQUAL(cairn_pidwatch_add(w, 0, old, begun(old)), CAIRN_OK);
+    CU_ASSERT_EQUAL(cairn_pidwatch_add(w, 2, heir, begun(heir)), CAIRN_OK);
+    CU_ASSERT_TRUE(cairn_pidwatch_move(w, 0, 2));
+    CU_ASSERT_TRUE(cairn_pidwatch_has(w, 0));
+    CU_ASSERT_FALSE(cairn_pidwatch_has(w, 2));
+    reap(old);
+    CU_ASSERT_FALSE(is_readable(w, 0)); /* nobody's any more */
+    reap(heir);
+    CU_ASSERT_TRUE(is_readable(w, PATIENCE_MS));
+    CU_ASSERT_EQUAL(cairn_pidwatch_poll(w), 0);
+    heir = child(-1);
+    CU_ASSERT_EQUAL(cairn_pidwatch_add(w, 0, heir, begun(heir)), CAIRN_OK);
+    CU_ASSERT_FALSE(cairn_pidwatch_move(w, 0, 1)); /* of whom nothing is known */
+    CU_ASSERT_FALSE(cairn_pidwatch_has(w, 0));
+    reap(heir);
+    cairn_pidwatch_close(w);
+}
+
 UNIT_MAIN("watch", {"says_who_ended", says_who_ended}, {"stopped_is_not_ended", stopped_is_not_ended},
           {"ended_before_it_was_added", ended_before_it_was_added}, {"id_used_again", id_used_again},
-          {"replaced_and_dropped", replaced_and_dropped},
+          {"replaced_and_dropped", replaced_and_dropped}, {"moved", moved},
           {"dropped_while_a_child_has_the_files", dropped_while_a_child_has_the_files}, {"bad_input", bad_input},
           {"name_with_brackets", name_with_brackets}, {"kernel_without_pidfd", kernel_without_pidfd})
