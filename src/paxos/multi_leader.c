@@ -124,6 +124,10 @@ void mp_on_prevoted(mp *core, uint32_t from, const mp_message *m, mp_output *out
     }
     if (granted >= mp_quorum(core)) {
         prepare(core, out);
+    } else if (m->chosen > core->chosen) {
+        /* Others go on with a leader that this process cannot hear: it need not lead to learn what they know. */
+        mp_learn_to(core, m->chosen, PX_CHOSEN);
+        mp_ask_for_missing(core, from, m->chosen, out);
     }
 }
 

@@ -454,7 +454,21 @@ static void a_leader_that_proposes_what_it_knows(void)
     end();
 }
 
-UNIT_MAIN("Multi-Paxos",
+/* 2 hears no leader, but 1, which does: it cannot be elected, and learns from 1 what the others go on to choose. */
+static void a_process_that_the_leader_does_not_reach(void)
+{
+    begin(3, 3);
+    run(0x7, 2 * HEARTBEAT);
+    CU_ASSERT_FATAL(mp_is_leader(t.processes[0].core));
+    t.hears[2][0] = false;
+    CU_ASSERT_FATAL(propose(0, "x2") && propose(0, "x3"));
+    run(0x7, 4 * ELECTION);
+    CU_ASSERT(mp_is_leader(t.processes[0].core) && mp_chosen(t.processes[0].core) == 3);
+    CU_ASSERT(has(2, 2, "x2") && has(2, 3, "x3") && mp_chosen(t.processes[2].core) == 3);
+    end();
+}
+
+UNIT_MAIN("Multi-Paxos", {"who does not hear the leader learns from others", a_process_that_the_leader_does_not_reach},
           {"a leader that others went past does not speak of what they chose", a_leader_that_others_went_past},
           {"the same with an image", a_leader_that_installs_an_image},
           {"nothing is voted for that is known to be chosen", an_acceptor_that_knows_what_is_chosen},
