@@ -166,18 +166,25 @@ static void socket_is_not_held_up(void)
         cairn_server_answer(server, deaf_name, 1, large, sizeof large, false);
         say(good, 9, 2, "x", 1);
         frame = take();
-        if (frame->what == CAIRN_SERVER_GONE) { /* the deaf one: too much that it has not read */
-            cairn_server_frame *next = frame->next;
+        for (bool asked = false;
+             !asked || frame != NULL;) { /* the question, and maybe, before or behind it, that the deaf one
+                                                              * is gone: too much that it has not read */
+            cairn_server_frame *next;
 
-            CU_ASSERT_TRUE(frame->client == deaf_name && i >= 16);
+            frame = frame == NULL ? take() : frame;
+            next = frame->next;
+            if (frame->what == CAIRN_SERVER_GONE) {
+                CU_ASSERT_TRUE(frame->client == deaf_name && i >= 16);
+                deaf_name = 0;
+            } else {
+                CU_ASSERT_TRUE(!asked && frame->what == CAIRN_SERVER_ASKED);
+                asked = true;
+                cairn_server_answer(server, frame->client, 2, "y", 1, true);
+                CU_ASSERT_EQUAL(recv(good, bytes, sizeof bytes, 0), 13);
+            }
             free(frame);
-            frame = next != NULL ? next : take();
-            deaf_name = 0;
+            frame = next;
         }
-        CU_ASSERT_EQUAL(frame->what, CAIRN_SERVER_ASKED);
-        cairn_server_answer(server, frame->client, 2, "y", 1, true);
-        CU_ASSERT_EQUAL(recv(good, bytes, sizeof bytes, 0), 13);
-        CU_ASSERT_EQUAL(free_frames(frame), 1);
     }
     CU_ASSERT_EQUAL(deaf_name, 0);
     CU_ASSERT_TRUE(is_closed(deaf));
