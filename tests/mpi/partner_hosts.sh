@@ -3,7 +3,6 @@
 # alone
 # Copies in memory on two hosts: every process has its partner on the other one, so that all processes of a host can be killed at once, their
 # files gone, and each gets its part from memory. The hosts are this machine under two names (hosts.sh); only root can make them.
-in_memory=yes
 . "$(dirname "$0")/common.sh"
 
 if [ "$(id -u)" -ne 0 ] || ! unshare --uts --mount true 2>/dev/null; then
