@@ -60,6 +60,8 @@ typedef struct copies {
     bool *host_known;  /* [peers] */
     uint32_t *sources; /* [peers] by ranks: as the last READY said */
     uint32_t source;   /* of this process's own state */
+    uint64_t brought;  /* the snapshot that it got from elsewhere in the recovery that is under way; 0: none */
+    uint32_t brought_from;
     room **rooms;      /* [count] by owners */
     uint64_t *offered; /* [count] bytes of the copy that this holder has of what is wanted */
     own_parcel own[PARCELS];
@@ -782,7 +784,7 @@ static cairn_status adopt(cairn_process *p, uint64_t number, const cut **out)
     c->fetched_bytes = 0;
     cairn_cut_keep(p, k);
     keep_parcel(p, k, &ignored); /* so that it can be copied again */
-    cairn_copies_from(p, CAIRN_FROM_MEMORY + c->fetched_from);
+    cairn_copies_from(p, number, CAIRN_FROM_MEMORY + c->fetched_from);
     *out = k;
     return CAIRN_OK;
 }
@@ -816,13 +818,25 @@ cairn_status cairn_copies_fetch(cairn_process *p, uint64_t number, const cut **o
     return status;
 }
 
-void cairn_copies_from(cairn_process *p, uint32_t source)
+void cairn_copies_from(cairn_process *p, uint64_t number, uint32_t source)
 {
     copies *c = p->copies;
 
-    if (c != NULL) {
-        c->source = source;
-        c->sources[cairn_recovery_rank(p, p->self)] = source;
+    if (c == NULL) {
+        return;
+    }
+    if (source != CAIRN_FROM_OWN) {
+        c->brought = number;
+        c->brought_from = source;
+    }
+    c->source = c->brought == number ? c->brought_from : source;
+    c->sources[cairn_recovery_rank(p, p->self)] = c->source;
+}
+
+void cairn_copies_resumed(cairn_process *p)
+{
+    if (p->copies != NULL) {
+        p->copies->brought = 0;
     }
 }
 

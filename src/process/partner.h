@@ -29,8 +29,10 @@ void cairn_copies_lost(cairn_process *p, uint32_t peer);
 /* In cairn_recover: this process's part of a snapshot from the memory of another one, as a cut that is kept.
  * CAIRN_E_NOT_FOUND: nobody has a copy that is whole (a line said what is damaged). Also what cairn_pause returns. */
 cairn_status cairn_copies_fetch(cairn_process *p, uint64_t number, const cut **out);
-/* This process's state is from there; for the READY that follows. */
-void cairn_copies_from(cairn_process *p, uint32_t source);
+/* This process's state of a snapshot is from there; for the READY that follows. When another process dies before all go
+ * on, it goes back once more, now from its own memory: what counts is from where that had it. */
+void cairn_copies_from(cairn_process *p, uint64_t number, uint32_t source);
+void cairn_copies_resumed(cairn_process *p);
 
 /* Fill in, or take in, what a READY says of host and source. rank: that it is of. */
 void cairn_copies_tell(const cairn_process *p, ready_report *report);

@@ -270,6 +270,7 @@ static void resume(cairn_process *p)
     if (cairn_consensus_leads(p)) {
         say_recovered(p);
     }
+    cairn_copies_resumed(p);
     r->heard = 0.0;
     memcpy(r->resumed, rc_current(r->core)->carrier, p->count * sizeof *r->resumed);
 }
@@ -593,7 +594,7 @@ static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
     double end;
     cairn_status status;
 
-    cairn_copies_from(p, CAIRN_FROM_OWN);
+    cairn_copies_from(p, number, CAIRN_FROM_OWN);
     if (copy != NULL && copy->head.number == number) {
         return cairn_restore_cut(p, copy, out);
     }
@@ -601,7 +602,7 @@ static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
     if (status != CAIRN_E_NOT_FOUND) {
         return status == CAIRN_OK ? cairn_restore_cut(p, copy, out) : status;
     }
-    cairn_copies_from(p, CAIRN_FROM_FILE);
+    cairn_copies_from(p, number, CAIRN_FROM_FILE);
     end = cairn_now() + NAME_SECONDS;
     while ((status = cairn_restore_part(p, number, out)) == CAIRN_E_NOT_FOUND && cairn_now() < end) {
         if (cairn_levels_newest(p) == number) {

@@ -51,6 +51,12 @@ fail() {
     fi
 }
 
+# What follows would only wait for what will not come.
+give_up() {
+    fail "$@"
+    report
+}
+
 # Run a command: its output goes to $out, its errors to $err, its status to $code. A limit of time, in seconds of a good machine, since
 # a hang is a failure.
 limit=60

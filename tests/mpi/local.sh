@@ -21,7 +21,7 @@ place() {
     rm -rf "$dir" "$local"
     mkdir "$local"
     begin "$cairn" run --quiet -n 3 --dir "$dir" --local "$local" --interval "$1" --hang-timeout 60 "${@:2}" -- "${heat[@]}"
-    until_true 30 running || fail "$what: never ran"
+    until_true 30 running || give_up "$what: never ran"
 }
 
 answered() {

@@ -61,7 +61,7 @@ held() {
 
 # A snapshot, and its copies. mpirun hands the signal to all, so there may be another one soon.
 snapshot() {
-    until_true 30 running "$1" || fail "$what: never ran"
+    until_true 30 running "$1" || give_up "$what: never ran"
     until_true 30 wished "$1" || fail "$what: no copies of a snapshot"
 }
 
@@ -160,7 +160,7 @@ export DAMAGE_WAY=1
 unset DAMAGE_KEPT
 rm -f "$room/said"
 place heat 3 1
-until_true 30 running 3 || fail "never ran"
+until_true 30 running 3 || give_up "never ran"
 kill -USR1 "$pid"
 until_true 30 grep -Eq 'cannot keep the copy of its part of snapshot [0-9]+ in memory' "$err" || fail "$what: nothing is said"
 until_true 30 has_committed "$dir" || fail "$what: no snapshot"

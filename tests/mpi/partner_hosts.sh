@@ -58,7 +58,7 @@ wished() {
 for interval in off shared=off,memory=0.3; do
     echo "- all processes of a host at once, --interval $interval"
     begin "${start[@]}" --copies partner --interval $interval -- "${job[@]}"
-    until_true 30 running || fail "never ran"
+    until_true 30 running || give_up "never ran"
     if [ $interval = off ]; then
         until_true 30 wished || fail "no copies of a snapshot"
         rm -f "$dir"/snapshots/*/process-*.h5

@@ -66,7 +66,7 @@ in_memory() {
 echo "- nothing is written: in place from memory"
 for name in heat bank; do
     place $name 4 1 shared=off,memory=0.2
-    until_true 30 running 4 || fail "never ran"
+    until_true 30 running 4 || give_up "never ran"
     until_true 30 in_memory || fail "$what: no snapshot in memory"
     kill -KILL "$(pid_of 2)"
     answered 1 0
@@ -76,14 +76,14 @@ done
 
 echo "- the coordinator"
 place heat 3 1 shared=off,memory=0.2
-until_true 30 running 3 || fail "never ran"
+until_true 30 running 3 || give_up "never ran"
 until_true 30 in_memory || fail "$what: no snapshot in memory"
 kill -KILL "$(pid_of 0)"
 answered 1 0
 
 echo "- the whole job: from the newest in DIR"
 place heat 4 1 shared=off,memory=0.2
-until_true 30 running 4 || fail "never ran"
+until_true 30 running 4 || give_up "never ran"
 kill -USR1 "$pid"
 until_true 30 has_committed "$dir" || fail "$what: no snapshot in DIR"
 until_true 30 in_memory || fail "$what: no snapshot in memory"
@@ -96,7 +96,7 @@ expect_text "$err" "restarted from snapshot [0-9]+ " "the restart"
 
 echo "- a process and its holder at once: all go back to the newest in DIR, in place"
 place heat 4 2 shared=off,memory=0.2
-until_true 30 running 4 || fail "never ran"
+until_true 30 running 4 || give_up "never ran"
 kill -USR1 "$pid"
 until_true 30 has_committed "$dir" || fail "$what: no snapshot in DIR"
 until_true 30 in_memory || fail "$what: no snapshot in memory"
@@ -107,7 +107,7 @@ expect_text "$err" 'process [23]: its part of snapshot [0-9]+ was not in DIR and
 
 echo "- the same when there is none in DIR: a new launch"
 place bank 4 2 shared=off,memory=0.2
-until_true 30 running 4 || fail "never ran"
+until_true 30 running 4 || give_up "never ran"
 until_true 30 in_memory || fail "$what: no snapshot in memory"
 kill -STOP "$(pid_of 2)" "$(pid_of 3)"
 kill -KILL "$(pid_of 2)" "$(pid_of 3)"
@@ -116,7 +116,7 @@ expect_text "$err" 'is lost, and there is no older one to go back to' "what is s
 
 echo "- a stop takes a last snapshot in DIR, and the same command goes on"
 place heat 3 1 shared=off,memory=0.1
-until_true 30 running 3 || fail "never ran"
+until_true 30 running 3 || give_up "never ran"
 until_true 30 in_memory || fail "$what: no snapshot in memory"
 kill -TERM "$pid"
 finish
