@@ -26,6 +26,9 @@ typedef struct cairn_disk {
     cairn_status (*write)(void *context, const char *name, uint64_t offset, const void *data, size_t bytes,
                           cairn_error *error);
     cairn_status (*sync)(void *context, const char *name, cairn_error *error); /* fdatasync */
+    /* write and sync in one: durable when it returns. By one thread at a time. */
+    cairn_status (*persist)(void *context, const char *name, uint64_t offset, const void *data, size_t bytes,
+                            cairn_error *error);
     /* Durable when they return. rename replaces `to`. */
     cairn_status (*rename)(void *context, const char *from, const char *to, cairn_error *error);
     cairn_status (*remove)(void *context, const char *name, cairn_error *error);

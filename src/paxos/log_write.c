@@ -48,10 +48,7 @@ cairn_status log_group_write(const cairn_disk *disk, log_writer *writer, const c
     cairn_status status;
 
     log_group_put(data, &group);
-    status = disk->write(disk->context, name, writer->at, data, (size_t)room, error);
-    if (status == CAIRN_OK) {
-        status = disk->sync(disk->context, name, error);
-    }
+    status = disk->persist(disk->context, name, writer->at, data, (size_t)room, error);
     if (status == CAIRN_OK) {
         writer->at += room;
         writer->number++;

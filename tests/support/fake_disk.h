@@ -267,6 +267,14 @@ static inline cairn_status fake_sync(void *context, const char *name, cairn_erro
     return CAIRN_OK;
 }
 
+static inline cairn_status fake_persist(void *context, const char *name, uint64_t offset, const void *data,
+                                        size_t bytes, cairn_error *error)
+{
+    cairn_status status = fake_write(context, name, offset, data, bytes, error);
+
+    return status == CAIRN_OK ? fake_sync(context, name, error) : status;
+}
+
 static inline cairn_status fake_rename(void *context, const char *from, const char *to, cairn_error *error)
 {
     fake_disk *disk = context;
@@ -337,6 +345,7 @@ static inline cairn_disk fake_disk_face(fake_disk *disk)
                         .read = fake_read,
                         .write = fake_write,
                         .sync = fake_sync,
+                        .persist = fake_persist,
                         .rename = fake_rename,
                         .remove = fake_remove};
 }

@@ -80,6 +80,44 @@ static void disk_contract(void)
     remove_all(&disk);
 }
 
+/* Written past the page cache or not, from any address: whoever reads sees it, also what it has read before. */
+static void disk_persist(void)
+{
+    static const struct {
+        uint64_t offset;
+        size_t bytes;
+    } pieces[] = {{0, 512}, {512, 4096}, {4608, 5}, {8192, 65536}, {1 << 17, (1 << 20) + 512}, {1, 512}, {0, 1 << 20}};
+    const size_t room = 2 << 20;
+    uint8_t *expected = calloc(2, room);
+    uint8_t *seen = expected + room;
+    cairn_disk disk;
+    cairn_error error = {CAIRN_OK, ""};
+
+    CU_ASSERT_FATAL(expected != NULL);
+    open_disk(&disk);
+    CU_ASSERT(disk.persist(disk.context, "a", 0, expected, 512, &error) == CAIRN_E_NOT_FOUND);
+    CU_ASSERT_FATAL(disk.create(disk.context, "a", room, &error) == CAIRN_OK);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        CU_ASSERT(disk.read(disk.context, "a", 0, seen, room, &error) == CAIRN_OK && memcmp(seen, expected, room) == 0);
+        memset(expected + pieces[i].offset, (int)i + 1, pieces[i].bytes);
+        CU_ASSERT(disk.persist(disk.context, "a", pieces[i].offset, expected + pieces[i].offset, pieces[i].bytes,
+                               &error) == CAIRN_OK);
+        CU_ASSERT(disk.read(disk.context, "a", 0, seen, room, &error) == CAIRN_OK && memcmp(seen, expected, room) == 0);
+    }
+    CU_ASSERT(disk.rename(disk.context, "a", "b", &error) == CAIRN_OK);
+    memset(expected, 'r', 512);
+    CU_ASSERT(disk.persist(disk.context, "b", 0, expected, 512, &error) == CAIRN_OK);
+    CU_ASSERT(disk.create(disk.context, "b", room, &error) == CAIRN_OK); /* another file of that name */
+    memset(expected, 0, room);
+    CU_ASSERT(disk.persist(disk.context, "b", 0, expected, 512, &error) == CAIRN_OK);
+    cairn_disk_close(&disk);
+    CU_ASSERT_FATAL(cairn_disk_open(&disk, inner, &error) == CAIRN_OK);
+    CU_ASSERT(disk.read(disk.context, "b", 0, seen, room, &error) == CAIRN_OK && memcmp(seen, expected, room) == 0);
+    CU_ASSERT(disk.read(disk.context, "a", 0, seen, 1, &error) == CAIRN_E_NOT_FOUND);
+    remove_all(&disk);
+    free(expected);
+}
+
 static void disk_names(void)
 {
     char long_name[80];
@@ -234,4 +272,5 @@ static void disk_log_and_thread(void)
     remove_all(&disk);
 }
 
-UNIT_MAIN("paxos_disk", {"contract", disk_contract}, {"names", disk_names}, {"log and thread", disk_log_and_thread})
+UNIT_MAIN("paxos_disk", {"contract", disk_contract}, {"persist", disk_persist}, {"names", disk_names},
+          {"log and thread", disk_log_and_thread})
