@@ -161,7 +161,9 @@ static void install(rc *core, const rc_view *view, rc_output *out)
     if (view->number <= core->current.number || core->phase == OUT) {
         return;
     }
-    if (view->snapshot < core->current.snapshot || view->snapshot > core->committed) {
+    /* What it knew of and is newer may be void: who skips views cannot tell, and is told again of what is not. */
+    if (view->number > core->current.number + 1 || view->snapshot < core->current.snapshot ||
+        view->snapshot > core->committed) {
         core->committed = view->snapshot;
     }
     core->voided = 0;

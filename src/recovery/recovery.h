@@ -41,7 +41,8 @@ typedef enum rc_event_kind {
     RC_SUSPECT,   /* rank, yes: it is silent, or known to be dead; !yes: it was heard of again            */
     RC_LOOKED,    /* that was all for now: the leader may act on whom it suspects                         */
     RC_RESERVED,  /* rank, yes: it is given no process, and so is no spare. May be this rank itself       */
-    RC_COMMITTED, /* number: the newest committed snapshot of this run that this rank knows of            */
+    RC_COMMITTED, /* number: the newest committed snapshot of this run that this rank knows of: to be told before it
+                     acts on whom it suspects, since with a new view it may forget what it was told before */
     RC_CHOSEN,    /* view: the newest one in the log. Borrowed                                            */
     RC_REFUSED,   /* the proposal has been answered: it was not chosen, or nobody knows                   */
     RC_VOID,     /* number: the snapshot of the current view cannot be had by all; older: the newest that can. Leader */

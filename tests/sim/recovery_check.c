@@ -92,7 +92,12 @@ static void check_proposal(world *w, const rank *r, bool installs)
                                                        : "the old one");
         }
     }
-    if (moved == 0) {
+    if (view->number > 0 && r->void_told == view->number && next->snapshot == view->snapshot) {
+        rw_fail(w, PROPOSAL,
+                "rank %u proposes to go back to snapshot %llu again, and knows that somebody cannot have it",
+                rw_id(w, r), (unsigned long long)next->snapshot);
+    }
+    if (moved == 0 && !w->views[view->number].voided) {
         rw_fail(w, PROPOSAL, "rank %u proposes a view %u that helps nobody", rw_id(w, r), next->number);
     }
 }
@@ -112,7 +117,7 @@ static bool is_there_hope(const world *w)
         spares += !carries && !w->all[i].dead && !view->out[i];
     }
     for (uint64_t i = 0; i < w->cut_count; i++) {
-        committed = committed || w->cuts[i].committed;
+        committed = committed || (w->cuts[i].committed && !w->cuts[i].gone);
     }
     return lost == 0 || (spares >= lost && committed);
 }
@@ -193,13 +198,14 @@ void rw_check_chosen(world *w, const chosen *next)
                     before->carrier[i], i, view->number);
         }
     }
-    if (view->snapshot < before->snapshot) {
+    w->result->further_back += view->snapshot < before->snapshot;
+    if (view->snapshot < before->snapshot && !w->views[w->newest].voided) {
         rw_fail(w, SNAPSHOT, "view %u goes back to snapshot %llu, view %u went to %llu", view->number,
                 (unsigned long long)view->snapshot, before->number, (unsigned long long)before->snapshot);
     }
     if (view->snapshot < w->base || view->snapshot >= w->base + w->cut_count ||
-        !w->cuts[view->snapshot - w->base].committed) {
-        rw_fail(w, SNAPSHOT, "view %u goes back to %llu, which is not committed", view->number,
+        !w->cuts[view->snapshot - w->base].committed || w->cuts[view->snapshot - w->base].gone) {
+        rw_fail(w, SNAPSHOT, "view %u goes back to %llu, which is not committed, or gone", view->number,
                 (unsigned long long)view->snapshot);
     }
 }
@@ -247,7 +253,7 @@ static void check_hope(world *w, uint32_t lost)
         spares += !w->all[i].dead && !view->out[i] && process_of(w, view, i) == RC_NONE;
     }
     for (uint64_t i = 0; i < w->cut_count; i++) {
-        committed = committed || w->cuts[i].committed;
+        committed = committed || (w->cuts[i].committed && !w->cuts[i].gone);
     }
     w->result->outcome = spares < lost ? NO_SPARE : NO_SNAPSHOT;
     if (leader == NULL) {

@@ -97,6 +97,19 @@ static void take_job(world *w, rank *r, const letter *what)
     rw_push(&r->box[what->from], *what);
 }
 
+static void note_voided(rank *r, uint32_t view, uint64_t snapshot)
+{
+    if (view >= r->void_view) {
+        r->void_view = view;
+        r->void_snapshot = snapshot;
+    }
+}
+
+bool rw_is_voided(const rank *r)
+{
+    return current(r)->number > 0 && r->void_view == current(r)->number && r->void_snapshot == current(r)->snapshot;
+}
+
 void rw_arrive(world *w, rank *r, uint32_t from)
 {
     letter what;
@@ -119,6 +132,9 @@ void rw_arrive(world *w, rank *r, uint32_t from)
         break;
     case JOB:
         take_job(w, r, &what);
+        break;
+    case VOIDED:
+        note_voided(r, what.view, what.sequence);
         break;
     case DISMISS:
         if (!w->views[w->newest].out[rw_id(w, r)]) {
@@ -193,8 +209,11 @@ void rw_take_cut(world *w)
         }
         memcpy(c->sent[i], r->sent, sizeof r->sent);
         memcpy(c->consumed[i], r->consumed, sizeof r->consumed);
+        c->owner[i] = view->carrier[i];
     }
     c->committed = false;
+    c->in_memory = w->levels && !rw_one_in(w, 3);
+    c->view = view->number;
     w->result->cuts_taken++;
     rw_say(w, NULL, "snapshot %llu is recorded in view %u", (unsigned long long)(w->base + w->cut_count), view->number);
     if (!rw_one_in(w, 4)) {
@@ -228,6 +247,35 @@ void rw_go_back(world *w, rank *r)
     rw_plan(w, rw_delay(w, w->restoring), (happening){.kind = RESTORED, .to = rw_id(w, r)});
 }
 
+static void once_more(world *w, rank *r)
+{
+    if (!r->dead && current(r)->number != r->back_to && rc_process(r->core) != RC_NONE) {
+        begin_to_go_back(w, r); /* a death in the middle */
+    }
+}
+
+/* The part of a snapshot in memory is with who carried the process then, or with who carried the next one. */
+static bool has_part(world *w, const rank *r, const cut *c, uint32_t process)
+{
+    uint32_t holder = c->owner[(process + 1) % w->count];
+
+    if (!c->in_memory || c->owner[process] == rw_id(w, r)) {
+        return true;
+    }
+    return w->count > 1 && !w->all[holder].dead && !rw_one_in(w, 10); /* or it is damaged */
+}
+
+/* levels.c: all are told; who leads, now or later, will see that they go back further. */
+static void cannot(world *w, rank *r, uint64_t snapshot)
+{
+    rw_say(w, r, "cannot have its part of snapshot %llu, for view %u", (unsigned long long)snapshot, r->back_to);
+    w->result->voided++;
+    w->views[r->back_to].voided = true;
+    note_voided(r, r->back_to, snapshot);
+    send_all(w, r, (letter){.kind = VOIDED, .view = r->back_to, .sequence = snapshot});
+    once_more(w, r);
+}
+
 /* The end of load: the state that it began to read, even when there is another view by now. */
 void rw_restored(world *w, rank *r)
 {
@@ -240,12 +288,17 @@ void rw_restored(world *w, rank *r)
         process = view->carrier[i] == rw_id(w, r) ? i : process;
     }
     if (process == RC_NONE || view->view.snapshot < w->base || view->view.snapshot >= w->base + w->cut_count ||
-        !w->cuts[view->view.snapshot - w->base].committed) {
+        !w->cuts[view->view.snapshot - w->base].committed ||
+        (w->cuts[view->view.snapshot - w->base].gone && r->back_to == w->newest)) {
         rw_fail(w, SNAPSHOT, "rank %u cannot restore snapshot %llu of view %u", rw_id(w, r),
                 (unsigned long long)view->view.snapshot, r->back_to);
         return;
     }
     c = &w->cuts[view->view.snapshot - w->base];
+    if (!has_part(w, r, c, process)) {
+        cannot(w, r, view->view.snapshot);
+        return;
+    }
     memcpy(r->sent, c->sent[process], sizeof r->sent);
     memcpy(r->consumed, c->consumed[process], sizeof r->consumed);
     for (uint32_t i = 0; i < w->count; i++) {
@@ -258,9 +311,7 @@ void rw_restored(world *w, rank *r)
     rw_say(w, r, "has the state of process %u of snapshot %llu, for view %u", process,
            (unsigned long long)view->view.snapshot, r->back_to);
     rw_act(w, r, (rc_event){.kind = RC_RESTORED, .number = r->back_to});
-    if (!r->dead && current(r)->number != r->back_to && rc_process(r->core) != RC_NONE) {
-        begin_to_go_back(w, r); /* a death in the middle: once more */
-    }
+    once_more(w, r);
 }
 
 /* ---------------------------------------------------------------- the log, and who is silent */
@@ -281,6 +332,14 @@ static void read_view(world *w, rank *r, uint32_t number)
     memset(out, 0xff, sizeof out);
 }
 
+void rw_tell_committed(world *w, rank *r)
+{
+    if (r->knows > 0) { /* also what it was told before */
+        r->told_committed = r->knows;
+        rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
+    }
+}
+
 /* Apply one or several entries; only the newest view of them is looked at. */
 void rw_learn(world *w, rank *r)
 {
@@ -298,15 +357,16 @@ void rw_learn(world *w, rank *r)
         const entry *e = &w->log[r->applied];
 
         newest = e->view > newest ? e->view : newest;
-        r->knows = e->snapshot > r->knows ? e->snapshot : r->knows;
+        r->key = e->gone != 0 && e->gone == r->key ? 0 : e->in_memory ? e->snapshot : r->key;
+        r->durable = !e->in_memory && e->snapshot > r->durable ? e->snapshot : r->durable;
     }
+    r->knows = r->durable > r->key ? r->durable : r->key;
     if (r->applied < w->log_count) {
         r->learning = true;
         rw_plan(w, rw_learning(w, r), (happening){.kind = LEARN, .to = rw_id(w, r)});
     }
-    if (w->eager && r->knows > r->told_committed) {
-        r->told_committed = r->knows;
-        rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
+    if (w->eager) {
+        rw_tell_committed(w, r);
     }
     if (newest > 0) {
         rw_say(w, r, "learns of view %u", newest);
@@ -328,6 +388,25 @@ static bool seems_silent(world *w, const rank *r, uint32_t other)
     return r->deluded[other] > w->now || (since > 0 && w->now + 1 - since > w->patience);
 }
 
+/* To the newest older one, on whatever level. Without one the launch ends. */
+static void go_further_back(world *w, rank *r)
+{
+    uint64_t number = r->void_snapshot;
+    uint64_t older = r->durable < number ? r->durable : 0;
+
+    older = r->key < number && r->key > older ? r->key : older;
+    if (older > 0) {
+        r->void_told = r->void_view;
+        rw_act(w, r, (rc_event){.kind = RC_VOID, .number = number, .older = older});
+        return;
+    }
+    rw_say(w, r, "says: snapshot %llu is lost, and there is no older one", (unsigned long long)number);
+    w->result->ended++;
+    for (uint32_t i = 0; i < w->ranks; i++) {
+        rw_kill(w, i, "ends");
+    }
+}
+
 void rw_look(world *w, rank *r)
 {
     uint32_t self = rw_id(w, r);
@@ -345,9 +424,8 @@ void rw_look(world *w, rank *r)
             continue;
         }
         yes = seems_silent(w, r, i);
-        if (yes && r->knows > r->told_committed) {
-            r->told_committed = r->knows;
-            rw_act(w, r, (rc_event){.kind = RC_COMMITTED, .number = r->knows});
+        if (yes) {
+            rw_tell_committed(w, r);
         }
         if (!r->dead && (yes != r->told[i] || rw_one_in(w, 16))) {
             if (yes != r->told[i]) {
@@ -358,6 +436,12 @@ void rw_look(world *w, rank *r)
         }
     }
     rw_act(w, r, (rc_event){.kind = RC_LOOKED});
+    if (r->leads && !r->dead && rw_is_voided(r)) {
+        go_further_back(w, r);
+    } else if (r->void_snapshot > 0 && r->void_snapshot != current(r)->snapshot &&
+               rw_one_in(w, 4)) { /* changes nothing */
+        rw_act(w, r, (rc_event){.kind = RC_VOID, .number = r->void_snapshot, .older = 1});
+    }
 }
 
 void rw_lead(world *w, rank *r, bool yes)
@@ -386,8 +470,16 @@ static void propose(world *w, rank *r)
     uint64_t delay = rw_delay(w, w->learning);
     char text[200];
 
-    rw_say(w, r, "proposes view %s", rw_view_text(w, rc_proposal(r->core), text, sizeof text));
+    bool further = rw_is_voided(r) && rc_proposal(r->core)->snapshot < r->void_snapshot;
+
     r->outstanding = true;
+    if (w->levels && r->knows > rc_proposal(r->core)->snapshot && !further) {
+        rw_plan(w, w->tick, answer); /* it has learned of that one meanwhile: once more */
+        return;
+    }
+    rw_say(w, r, "proposes view %s", rw_view_text(w, rc_proposal(r->core), text, sizeof text));
+    what.key = r->key;
+    what.voids = further && r->key == r->void_snapshot ? r->key : 0;
     w->result->proposed++;
     rc_view_put(what.bytes, rc_proposal(r->core), w->count, w->ranks);
     if (!w->calm && rw_one_in(w, w->lost)) {

@@ -127,6 +127,12 @@ static void decide(world *w, const happening *what)
         w->result->refused++;
         return;
     }
+    if (what->key != w->key) {
+        rw_say(w, NULL, "view %u of rank %u is refused: it does not know of snapshot %llu in memory", next->view.number,
+               what->from, (unsigned long long)w->key);
+        w->result->refused++;
+        return;
+    }
     rw_check_chosen(w, next);
     for (uint32_t i = 0; i < w->count; i++) {
         uint32_t old = w->views[w->newest].carrier[i];
@@ -141,15 +147,30 @@ static void decide(world *w, const happening *what)
         rw_fail(w, STUCK, "too many views");
         return;
     }
-    append(w, (entry){.view = w->newest});
+    if (what->voids != 0 && what->voids == w->key) {
+        w->cuts[w->key - w->base].gone = true;
+        w->key = 0;
+    }
+    append(w, (entry){.view = w->newest, .gone = what->voids});
 }
 
+/* One in memory only is committed if there was no view meanwhile, and the one before it is let go. In a view they come one
+ * after the other. */
 static void commit(world *w, uint64_t snapshot)
 {
-    rw_say(w, NULL, "snapshot %llu is committed", (unsigned long long)snapshot);
-    w->cuts[snapshot - w->base].committed = true;
+    cut *c = &w->cuts[snapshot - w->base];
+
+    if (c->in_memory && (c->view != w->newest || snapshot < w->key)) {
+        return;
+    }
+    rw_say(w, NULL, "snapshot %llu is committed%s", (unsigned long long)snapshot, c->in_memory ? ", in memory" : "");
+    c->committed = true;
+    if (c->in_memory && w->key != 0) {
+        w->cuts[w->key - w->base].gone = true;
+    }
+    w->key = c->in_memory ? snapshot : w->key;
     w->result->committed++;
-    append(w, (entry){.snapshot = snapshot});
+    append(w, (entry){.snapshot = snapshot, .in_memory = c->in_memory});
 }
 
 /* ---------------------------------------------------------------- the leader */
@@ -347,6 +368,7 @@ static void happen_to(world *w, rank *r, const happening *what)
         break;
     case ANSWER:
         r->outstanding = false;
+        rw_tell_committed(w, r);
         rw_act(w, r, (rc_event){.kind = RC_REFUSED});
         break;
     case LED:
@@ -446,9 +468,10 @@ static void draw(world *w)
     w->pace = chance_scale(&w->random, 2 * MILLISECOND, 20 * MILLISECOND);
     w->eager = rw_one_in(w, 3);
     w->all_look = rw_one_in(w, 3);
+    w->levels = rw_one_in(w, 2);
     /* What was late before (proposals by 100 ms), and then for each of the carriers that may be dead a view of its own. */
     w->end = w->horizon + 200 * MILLISECOND + 3 * w->patience + 12 * (w->delay + w->learning + w->restoring) +
-             (w->count + 2) * 2 * (4 * w->delay + 4 * w->learning + 2 * w->restoring + w->tick);
+             (w->count + (w->levels ? 6 : 2)) * 2 * (4 * w->delay + 4 * w->learning + 2 * w->restoring + w->tick);
 }
 
 static void begin(world *w, uint64_t *memory)
@@ -477,7 +500,7 @@ static void begin(world *w, uint64_t *memory)
     if (rw_one_in(w, 4)) { /* a launch that goes on from a snapshot */
         w->cuts[w->cut_count++].committed = true;
         for (uint32_t i = 0; i < w->ranks; i++) {
-            w->all[i].knows = w->base;
+            w->all[i].knows = w->all[i].durable = w->base;
             w->all[i].told_committed = w->base;
             rw_act(w, &w->all[i], (rc_event){.kind = RC_COMMITTED, .number = w->base});
         }

@@ -68,15 +68,16 @@ typedef struct recovery_result {
     uint64_t proposed, refused, unknown;
     uint64_t hopeless, hopeless_wrong; /* wrong: by one that pauses, is cut off, or suspects falsely */
     uint64_t sent, consumed, dropped, cuts_taken, committed;
+    uint64_t voided, further_back, ended; /* ended: there was nothing older */
 } recovery_result;
 
-typedef enum letter_kind { BEGUN, ALL_BEGUN, READY_FOR, JOB, DISMISS } letter_kind;
+typedef enum letter_kind { BEGUN, ALL_BEGUN, READY_FOR, JOB, DISMISS, VOIDED } letter_kind;
 
 typedef struct letter {
     letter_kind kind;
-    uint32_t view;     /* READY_FOR; JOB: the incarnation */
+    uint32_t view;     /* READY_FOR, VOIDED; JOB: the incarnation */
     uint32_t from, to; /* JOB: processes */
-    uint64_t sequence;
+    uint64_t sequence; /* VOIDED: the snapshot */
 } letter;
 
 typedef struct letters {
@@ -84,9 +85,13 @@ typedef struct letters {
     size_t first, count, room;
 } letters;
 
-/* What a snapshot holds: how many messages each process had sent and consumed; the rest is in its channels. */
+/* What a snapshot holds: how many messages each process had sent and consumed; the rest is in its channels. One that is in
+ * memory only is in that of the ranks that carried the processes, and each part in that of the next one, too; it is gone
+ * when the next such one is committed, or when a view took its key away. */
 typedef struct cut {
-    bool committed;
+    bool committed, in_memory, gone;
+    uint32_t view;                 /* in which it was recorded */
+    uint32_t owner[PROCESSES_MAX]; /* ranks */
     uint64_t sent[PROCESSES_MAX][PROCESSES_MAX], consumed[PROCESSES_MAX][PROCESSES_MAX];
 } cut;
 
@@ -97,11 +102,14 @@ typedef struct chosen {
     uint8_t out[RANKS_MAX];
     uint8_t bytes[VIEW_BYTES];
     bool restored[RANKS_MAX]; /* who has the state of its snapshot back */
+    bool voided;              /* somebody cannot have it */
 } chosen;
 
 typedef struct entry {
     uint32_t view;     /* or 0 */
     uint64_t snapshot; /* committed */
+    bool in_memory;    /* it is */
+    uint64_t gone;     /* the key that the view takes away, or 0 */
 } entry;
 
 typedef struct rank {
@@ -112,11 +120,15 @@ typedef struct rank {
     bool leads, ticking;
     bool started; /* as its core was told */
     bool begun[PROCESSES_MAX];
-    uint32_t read;  /* newest view */
-    size_t applied; /* of the log */
-    bool learning;  /* is going to apply more */
-    bool slow;      /* at that */
-    uint64_t knows; /* newest committed snapshot in what it has applied */
+    uint32_t read;         /* newest view */
+    size_t applied;        /* of the log */
+    bool learning;         /* is going to apply more */
+    bool slow;             /* at that */
+    uint64_t knows;        /* newest committed snapshot in what it has applied */
+    uint64_t durable, key; /* the newest durable one there, and the one in memory */
+    uint32_t void_view;    /* of which somebody has said that its snapshot cannot be had */
+    uint64_t void_snapshot;
+    uint32_t void_told; /* as its core was, of that view's */
     uint64_t told_committed;
     bool told[RANKS_MAX]; /* the core has been told that it is silent, since this rank last stopped to lead */
     uint64_t deluded[RANKS_MAX];
@@ -157,6 +169,7 @@ typedef struct happening {
     uint32_t to, from;
     uint64_t number;
     uint8_t bytes[VIEW_BYTES]; /* PROPOSE */
+    uint64_t key, voids;       /* PROPOSE: the key as its proposer saw it; the one to take away, or 0 */
 } happening;
 
 typedef struct world {
@@ -179,6 +192,8 @@ typedef struct world {
     cut cuts[CUTS_MAX];
     uint64_t cut_count;
     uint64_t base; /* cuts[i] is snapshot base + i */
+    bool levels;   /* some snapshots are in memory only */
+    uint64_t key;  /* the newest of those, or 0 */
     entry log[VIEWS_MAX + CUTS_MAX];
     size_t log_count;
 } world;
@@ -209,6 +224,9 @@ void rw_go_back(world *w, rank *r);
 void rw_restored(world *w, rank *r);
 void rw_lead(world *w, rank *r, bool yes);
 void rw_take_cut(world *w);
+void rw_tell_committed(world *w, rank *r);
+/* Its current view's snapshot is known not to be there for all. */
+bool rw_is_voided(const rank *r);
 
 /* recovery_check.c: what must hold */
 void rw_check_step(world *w, rank *r, const rc_event *event, const rc_output *out, uint32_t before);

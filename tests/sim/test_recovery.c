@@ -8,7 +8,8 @@
  * taken back. Ranks die at any moment, also between what the core says and doing it, and half way through telling
  * others; several at once, spares, leaders, in a recovery. They pause, wake up in an old view and believe in it, and are
  * cut off. Meanwhile processes send each other messages, and snapshots are recorded and committed, or not, some of
- * them long after the view that they are of. Around each core stands what src/process/recover.c does in production.
+ * them long after the view that they are of. In some worlds most are in memory only, with who recorded them and with one
+ * partner of each, and a part can be lost with both. Around each core stands what src/process/recover.c does in production.
  *
  * After every event:
  *   agreed     all that installed view v have the same v, and it is the one that was chosen; numbers only grow
@@ -19,7 +20,8 @@
  *   early      nobody is READY for v without having v's snapshot back, nobody goes on in v before all its carriers are
  *   stale      no message of another incarnation is consumed, nor one twice, nor out of order, counted from the snapshot
  *   lost       a message of the view reaches no carrier that has not installed it, and is not thrown away
- *   snapshot   a view goes back to a committed snapshot, never to an older one than the view before it
+ *   snapshot   a view goes back to a committed snapshot that is still there, never to an older one than the view before
+ *              it, unless somebody could not have that one
  *   proposal   only by who leads, when all have begun, one at a time, for the next number; moves just the processes whose
  *              carriers are suspected, to ranks that are not
  *   hopeless   said only by who leads, when it is so as far as it has been told, and once a view
@@ -92,6 +94,9 @@ static void add(void *to, const void *from)
     sum->dropped += one->dropped;
     sum->cuts_taken += one->cuts_taken;
     sum->committed += one->committed;
+    sum->voided += one->voided;
+    sum->further_back += one->further_back;
+    sum->ended += one->ended;
 }
 
 static void print(const void *totals_of_all)
@@ -116,6 +121,9 @@ static void print(const void *totals_of_all)
     printf("messages sent %" PRIu64 ", consumed %" PRIu64 ", dropped as of another incarnation %" PRIu64
            "; snapshots recorded %" PRIu64 ", committed %" PRIu64 "; most events to settle %" PRIu64 "\n",
            s->sent, s->consumed, s->dropped, s->cuts_taken, s->committed, all->most_after);
+    printf("parts in memory that could not be had %" PRIu64 ": views that went further back %" PRIu64
+           ", launches that ended since nothing was older %" PRIu64 "\n",
+           s->voided, s->further_back, s->ended);
 }
 
 static const char *take(int option, const char *value)

@@ -979,10 +979,33 @@ static void test_void_elsewhere(void)
     CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 5);
 }
 
+/* Nor does it count what it knew of for who has skipped the view that the snapshot was lost in (found by the simulator). */
+static void test_void_skipped(void)
+{
+    given_view v;
+
+    begin(2, 5, 0);
+    started();
+    committed(9);
+    v = view_of(2, 5);
+    move(&v, 1, 2);
+    chosen(v);
+    CU_ASSERT(got.install);
+    leads(true);
+    suspect(2);
+    CU_ASSERT(got.propose);
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 5);
+    refused();
+    committed(11); /* what it is told from then on does */
+    refused();
+    CU_ASSERT_EQUAL(rc_proposal(core)->snapshot, 11);
+}
+
 UNIT_MAIN("recovery", {"a snapshot that is void", test_void}, {"... elsewhere", test_void_elsewhere},
-          {"as launched", test_launched}, {"what is not legal changes nothing", test_nothing},
-          {"one carrier is suspected", test_one_suspected}, {"several are", test_several_suspected},
-          {"trusted before the proposal", test_trusted_in_time}, {"trusted after it", test_trusted_too_late},
+          {"a lost snapshot of a view that was skipped", test_void_skipped}, {"as launched", test_launched},
+          {"what is not legal changes nothing", test_nothing}, {"one carrier is suspected", test_one_suspected},
+          {"several are", test_several_suspected}, {"trusted before the proposal", test_trusted_in_time},
+          {"trusted after it", test_trusted_too_late},
           {"spares are used in order and never twice", test_spares_in_order},
           {"a suspected spare is passed over", test_suspected_spare}, {"the leader is a spare", test_leader_is_spare},
           {"only the leader proposes", test_only_the_leader}, {"a leader again", test_leads_again},
