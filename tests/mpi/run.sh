@@ -132,7 +132,7 @@ for rank in $ranks; do
 done
 
 echo "- SIGUSR1 takes a snapshot, SIGTERM stops, the same command goes on"
-bank=("$jobs/bank" --transfers 10000 --work 150) # lasts as long on a busy machine as on an idle one
+bank=("$jobs/bank" --transfers 10000 --work 400) # lasts as long on a busy machine as on an idle one, and longer than two snapshots
 fresh
 run "$cairn" run --dir "$dir" -n 2 --interval off -- "${bank[@]}"
 expect_code 0 "bank, undisturbed"
