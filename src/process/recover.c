@@ -25,6 +25,9 @@
 #define DESPAIR_SECONDS    12.0 /* for a rank to be spawned */
 #define DOUBT_SECONDS      1.0  /* for a spare that seems lost to speak again */
 #define SPARE_PAUSE_NS     2000000L
+#define SPARE_DOZE_NS                                                                                                  \
+    10000000L           /* a spare when nothing has been agreed on of late: it costs a process a core now and then */
+#define SPARE_AWAKE 100 /* pauses that are short after something was */
 
 static void act(cairn_process *p, const rc_event *event);
 
@@ -746,16 +749,34 @@ static bool all_left(const cairn_process *p)
     return true;
 }
 
+/* Nothing goes on that it has a part in, but signs of life. */
+static bool spare_may_doze(cairn_process *p, uint32_t *awake, uint64_t *revision)
+{
+    const rc *core = p->recovery->core;
+    uint64_t now = cairn_consensus_revision(p);
+
+    if (now != *revision || rc_lost(core) != RC_NONE || (rc_current(core)->number > 0 && !rc_all_ready(core))) {
+        *revision = now;
+        *awake = SPARE_AWAKE;
+    }
+    *awake -= *awake > 0;
+    return *awake == 0;
+}
+
 cairn_status cairn_spare_wait(cairn_process *p)
 {
-    const struct timespec pause = {0, SPARE_PAUSE_NS};
+    uint32_t awake = SPARE_AWAKE;
+    uint64_t revision = 0;
 
+    p->dozes = true;
     (void)signal(SIGUSR1, SIG_IGN); /* mpirun forwards them to all: they are for processes */
     (void)signal(SIGUSR2, SIG_IGN);
     if (getenv(CAIRN_ENV_TERM) != NULL) {
         (void)signal(SIGTERM, SIG_IGN);
     }
     while (!p->recovery->taking) {
+        struct timespec pause = {0, 0};
+
         cairn_drive(p);
         if (p->fatal != CAIRN_OK) {
             return p->fatal;
@@ -763,8 +784,11 @@ cairn_status cairn_spare_wait(cairn_process *p)
         if (all_left(p)) {
             exit(CAIRN_EXIT_OK);
         }
+        pause.tv_nsec = spare_may_doze(p, &awake, &revision) ? SPARE_DOZE_NS : SPARE_PAUSE_NS;
         (void)nanosleep(&pause, NULL);
     }
+    p->dozes = false;
+    cairn_service_wake(p);
     return take_over(p);
 }
 

@@ -19,12 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SLEEP_SLACK_NS         1000 /* the kernel's own 50 us would make 70 of the first step's 20 */
-#define YIELD_ROUNDS           200
-#define SLEEP_MIN_NS           20000
-#define SLEEP_MAX_NS           500000
-#define SERVICE_PERIOD_MS      5
-#define SERVICE_PERIOD_BUSY_MS 1
+#define SLEEP_SLACK_NS          1000 /* the kernel's own 50 us would make 70 of the first step's 20 */
+#define YIELD_ROUNDS            200
+#define SLEEP_MIN_NS            20000
+#define SLEEP_MAX_NS            500000
+#define SERVICE_PERIOD_MS       5
+#define SERVICE_PERIOD_BUSY_MS  1
+#define SERVICE_PERIOD_SPARE_MS 100 /* its own thread looks after all */
 
 double cairn_now(void)
 {
@@ -430,7 +431,10 @@ static void *service_main(void *argument)
 
     while (!atomic_load(&p->service_stop)) {
         struct pollfd wake = {.fd = p->wake_fd, .events = POLLIN};
-        bool woken = poll(&wake, 1, p->active || p->copying ? SERVICE_PERIOD_BUSY_MS : SERVICE_PERIOD_MS) > 0;
+        int period = p->dozes                  ? SERVICE_PERIOD_SPARE_MS
+                     : p->active || p->copying ? SERVICE_PERIOD_BUSY_MS
+                                               : SERVICE_PERIOD_MS;
+        bool woken = poll(&wake, 1, period) > 0;
         uint64_t count;
 
         if (woken) {
@@ -471,6 +475,15 @@ bool cairn_service_start(cairn_process *p, cairn_error *error)
     }
     p->service_started = true;
     return true;
+}
+
+void cairn_service_wake(cairn_process *p)
+{
+    uint64_t one = 1;
+
+    if (p->service_started) {
+        (void)!write(p->wake_fd, &one, sizeof one);
+    }
 }
 
 void cairn_service_end(cairn_process *p)

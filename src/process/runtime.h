@@ -335,6 +335,7 @@ struct cairn_process {
     struct recovery *recovery; /* recover.c; NULL: none */
     struct copies *copies;     /* partner.c; NULL: none */
     levels level;
+    bool dozes;   /* a spare, whose own thread drives */
     bool copying; /* a copy is on its way: the service thread looks after it often */
 
     struct cairn_sockets *sockets; /* socket.c; NULL: none */
@@ -386,6 +387,7 @@ typedef struct waiting {
 cairn_status cairn_pause(cairn_process *p, waiting *w);
 
 bool cairn_service_start(cairn_process *p, cairn_error *error);
+void cairn_service_wake(cairn_process *p); /* to drive now */
 void cairn_service_end(cairn_process *p);
 void cairn_service_close(cairn_process *p); /* after the writer and the consensus log have ended */
 
