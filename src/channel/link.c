@@ -11,9 +11,11 @@
 /* A process that is paused takes nothing, and what MPI keeps for it fills what MPI has room for in all: with shared memory
  * 512 fragments, and then this process can send to nobody (btl_vader_free_list_max). So every MARK_EVERY-th frame to a
  * peer is a synchronous send, done when the peer has it; with MARKS_MAX of them under way further frames wait here. */
-#define MARK_EVERY   32
-#define MARKS_MAX    3
-#define CLOSE_ROUNDS 3000 /* of a millisecond, for what was said last to go out */
+#define MARK_EVERY    32
+#define MARKS_MAX     3
+#define CLOSE_ROUNDS  3000 /* of a millisecond, for what was said last to go out */
+#define ENDED_ROUNDS  64   /* of an agreement, between two looks whether somebody has ended */
+#define ENDED_SECONDS 0.5
 
 struct cairn_transfer {
     uint32_t pieces;
@@ -682,21 +684,35 @@ void cairn_link_set_idle(cairn_link *link, void (*idle)(void *context), void *co
     link->idle_context = context;
 }
 
+void cairn_link_set_ended(cairn_link *link, uint32_t (*ended)(void *context), void *context)
+{
+    link->ended = ended;
+    link->ended_context = context;
+}
+
 static cairn_status finish(cairn_link *link, MPI_Request *request, double seconds, const char *what, cairn_error *error)
 {
     struct timespec pause = {0, 20000};
     double end = MPI_Wtime() + seconds;
+    uint32_t ended = UINT32_MAX;
     int done = 0;
 
-    for (;;) {
+    for (uint32_t rounds = 1;; rounds++) {
         if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
             return cairn_fail(error, CAIRN_E_MPI, "%s: MPI failed", what);
         }
         if (done) {
             return CAIRN_OK;
         }
+        if (MPI_Wtime() > end && ended != UINT32_MAX) {
+            return cairn_fail(error, CAIRN_E_PEER, "rank %u has ended: %s", ended, what);
+        }
         if (MPI_Wtime() > end) {
             return cairn_fail(error, CAIRN_E_TIMEOUT, "waited %.0f s for all processes: %s", seconds, what);
+        }
+        if (link->ended != NULL && ended == UINT32_MAX && rounds % ENDED_ROUNDS == 0 &&
+            (ended = link->ended(link->ended_context)) != UINT32_MAX && MPI_Wtime() + ENDED_SECONDS < end) {
+            end = MPI_Wtime() + ENDED_SECONDS; /* it may have done its share before */
         }
         if (link->idle != NULL) {
             link->idle(link->idle_context);

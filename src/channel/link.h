@@ -112,8 +112,11 @@ void cairn_link_consume(cairn_link *link, const cairn_frame *frame);
 
 /* What is to be done while an agreement (below) waits for the others; NULL: nothing. */
 void cairn_link_set_idle(cairn_link *link, void (*idle)(void *context), void *context);
+/* Asked again and again while an agreement waits: a peer without which it would wait in vain, or UINT32_MAX. NULL: nobody
+ * is asked. */
+void cairn_link_set_ended(cairn_link *link, uint32_t (*ended)(void *context), void *context);
 /* Agreements at the start of a launch, before there is any traffic of the job. Collective. Wait at most `seconds`;
- * CAIRN_E_TIMEOUT names `what`. */
+ * CAIRN_E_TIMEOUT, and CAIRN_E_PEER (set_ended), name `what`. */
 cairn_status cairn_link_broadcast(cairn_link *link, void *data, size_t bytes, double seconds, const char *what,
                                   cairn_error *error);
 /* One number of each process, to all: values[count]. */

@@ -56,6 +56,8 @@ struct cairn_link {
     uint32_t lost; /* peers that cairn_link_lose was called for */
     void (*idle)(void *context);
     void *idle_context;
+    uint32_t (*ended)(void *context);
+    void *ended_context;
     outlet *outlets;      /* [count] */
     MPI_Request complete; /* what Open MPI hands out for a send that was done at once; else never handed out */
 };

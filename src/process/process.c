@@ -227,6 +227,9 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
              : bad_clock ? cairn_fail(&p->error, CAIRN_E_INVALID, "%s: lamport or vector, not %s", CAIRN_ENV_CLOCK,
                                       getenv(CAIRN_ENV_CLOCK))
                          : read_environment(p, &p->error);
+    if (status == CAIRN_OK && !p->spawned && (in_place || getenv(CAIRN_ENV_SURVIVE) != NULL)) {
+        status = cairn_births_watch(p, &p->error);
+    }
     if (status == CAIRN_OK) {
         status = p->spawned ? join_later(p, vectors, argc, argv) : join(p, vectors, argc, argv);
     }
@@ -248,6 +251,7 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
         cairn_link_close(p->link);
         return (cairn_status)worst; /* the handle is lost on purpose: the exit handlers may still look at it */
     }
+    cairn_births_done(p);
     cairn_link_part(p->link);
     if (p->self >= p->count && (status = cairn_spare_wait(p)) != CAIRN_OK) {
         fprintf(stderr, "cairn: process %u cannot be taken over: %s\n", p->self, p->error.text);

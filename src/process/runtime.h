@@ -319,13 +319,14 @@ struct cairn_process {
 
     /* lost.c */
     bool survive;
-    bool losing;          /* decided, not carried out yet: lost[] has LOST_DECIDED      */
-    uint8_t *lost;        /* [count] enum lost                                          */
-    uint32_t lost_count;  /* carried out                                                */
-    uint32_t lost_untold; /* of these, the handler was not told of so many              */
-    bool *ready;          /* [count] has said CONTROL_READY                             */
-    double lost_after;    /* seconds of silence; 0: as detector/accrual.h says          */
-    double lost_look;     /* when it is looked at again who is silent                   */
+    struct cairn_births *births; /* births.c; NULL: all have begun */
+    bool losing;                 /* decided, not carried out yet: lost[] has LOST_DECIDED      */
+    uint8_t *lost;               /* [count] enum lost                                          */
+    uint32_t lost_count;         /* carried out                                                */
+    uint32_t lost_untold;        /* of these, the handler was not told of so many              */
+    bool *ready;                 /* [count] has said CONTROL_READY                             */
+    double lost_after;           /* seconds of silence; 0: as detector/accrual.h says          */
+    double lost_look;            /* when it is looked at again who is silent                   */
     uint64_t lost_revision;
     bool lost_asking;
     struct cairn_detector *detector; /* detect.c; NULL at first */
@@ -454,6 +455,12 @@ task *cairn_writer_results(cairn_process *p);
 bool cairn_writer_idle(cairn_process *p);
 char *cairn_arena_new(size_t bytes);
 void cairn_arena_free(char *arena, size_t bytes);
+
+/* --- births.c --- */
+/* From here until cairn_births_done every agreement ends with CAIRN_E_PEER when a rank of this host has ended. Collective,
+ * of all ranks of the launch. */
+cairn_status cairn_births_watch(cairn_process *p, cairn_error *error);
+void cairn_births_done(cairn_process *p);
 
 /* --- timers.c --- */
 cairn_status cairn_timers_start(cairn_process *p, cairn_error *error);

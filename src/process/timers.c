@@ -35,6 +35,21 @@ static void on_signal(int number)
     }
 }
 
+/* A wish that comes while MPI begins must not end this process: it is heard when all have begun. Only where `cairn run` may
+ * have sent it, and nobody else wants it. */
+__attribute__((constructor)) static void hear_early(void)
+{
+    static const int wishes[] = {SIGUSR1, SIGUSR2};
+    const struct sigaction note = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction old;
+
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0] && getenv(CAIRN_ENV_RUN) != NULL; i++) {
+        if (sigaction(wishes[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL) {
+            (void)sigaction(wishes[i], &note, NULL);
+        }
+    }
+}
+
 /* ---------------------------------------------------------------- signs of life */
 
 void cairn_beat_now(cairn_process *p, cairn_phase phase, int exit_status)

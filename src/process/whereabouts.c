@@ -45,7 +45,7 @@ static uint64_t mix(uint64_t hash, const char *text, size_t bytes)
     return hash;
 }
 
-static uint64_t own_place(void)
+uint64_t cairn_whereabouts_place(void)
 {
     char text[256] = "";
     uint64_t place = UINT64_C(0xcbf29ce484222325);
@@ -77,7 +77,7 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
     if (cairn_tether_open(&w->tether, p->peers) != CAIRN_OK) {
         w->tether = NULL;
     }
-    w->place = own_place();
+    w->place = cairn_whereabouts_place();
     (void)snprintf(w->prefix, sizeof w->prefix, "cairn/process/%016" PRIx64 "/", w->place);
     return w;
 }

@@ -21,6 +21,8 @@ typedef enum cairn_whereabouts_event {
     CAIRN_WHEREABOUTS_ENDED  /* it has ended                         */
 } cairn_whereabouts_event;
 
+/* PLACE of this process. */
+uint64_t cairn_whereabouts_place(void);
 /* NULL: this process cannot watch others (no /proc, no memory). Lives as long as the process does. */
 cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p);
 /* What is new, one event a call, as often as it is looked at who is silent; *who: of whom. */

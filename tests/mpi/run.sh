@@ -195,6 +195,22 @@ finish
 expect_code 85 "grace time over"
 expect_text "$err" 'killed before a last snapshot was committed' "grace time over"
 
+echo "- a wish, and a death, while all begin"
+begin env CAIRN_RUN=0123456789abcdef "$jobs/bank" --transfers 10 # alone, without mpirun
+in_mpi() {
+    [ "$(cat "/proc/$pid/comm")" = bank ] && [ "$(find "/proc/$pid/task" -maxdepth 1 -mindepth 1 | wc -l)" -gt 1 ]
+}
+until_true 20 in_mpi || give_up "a wish: bank does not begin"
+kill -USR1 "$pid"
+finish
+[ "$code" -ne $((128 + 10)) ] || fail "a wish while MPI begins ends the process"
+rm -rf "$dir"
+begin "$cairn" run --dir "$dir" -n 2 --interval off --spares 1 -- "$jobs/bank" --transfers 1000 --work 100
+until_true 20 test -s "$dir/status/process-000000" || give_up "a death: process 0 does not begin"
+kill -KILL "$(ranks_of "$pid" | sort -n | tail -n 1)" # one without a process: those with one would wait for it for ever
+finish
+expect_code 0 "a death while all begin"
+
 echo "- wrong usage"
 for options in "-n 0" "--kill 2@1" "--kill 1@x" "--kill 1@101%" "--interval never" "--restarts -1" "--keep 0" "--nonsense"; do
     # shellcheck disable=SC2086
