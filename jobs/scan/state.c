@@ -322,7 +322,7 @@ static void count_bytes_done(scan *s)
     s->lead.bytes_done = 0;
     for (uint32_t i = 0; i < s->plan.block_count; i++) {
         if (s->lead.share[i].is == CAIRN_BLOCK_DONE) {
-            s->lead.bytes_done += s->plan.blocks[i].end - s->plan.blocks[i].start;
+            s->lead.bytes_done += cairn_plan_block_bytes(&s->plan, i);
         }
     }
 }

@@ -71,7 +71,7 @@ static cairn_status send_progress(scan *s, uint32_t block)
     scan_survive *v = &s->survive;
     cairn_pack pack = {0};
 
-    v->bytes_done += s->plan.blocks[block].end - s->plan.blocks[block].start;
+    v->bytes_done += cairn_plan_block_bytes(&s->plan, block);
     if (survive_collector(s) == s->id) {
         survive_count_progress(s, s->id, v->bytes_done);
         return CAIRN_OK;

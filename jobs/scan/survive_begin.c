@@ -121,8 +121,7 @@ cairn_status scan_survive_begin(scan *s)
         status = cairn_cover_init(&v->cover, s->plan.block_count, s->count);
     }
     for (size_t i = 0; i < s->read_count && status == CAIRN_OK; i++) {
-        const cairn_block *block = &s->plan.blocks[s->reads[i].block];
-        v->bytes_done += s->reads[i].done ? block->end - block->start : 0;
+        v->bytes_done += s->reads[i].done ? cairn_plan_block_bytes(&s->plan, s->reads[i].block) : 0;
     }
     if (status == CAIRN_OK) {
         status = open_service(s);

@@ -217,7 +217,7 @@ static cairn_status lead_message(scan *s, const cairn_message *message, uint32_t
         event.rows = c;
         status = step(s, &event);
         if (status == CAIRN_OK) {
-            s->lead.bytes_done += s->plan.blocks[b].end - s->plan.blocks[b].start;
+            s->lead.bytes_done += cairn_plan_block_bytes(&s->plan, b);
             cairn_progress(s->process, s->lead.bytes_done, s->plan.bytes);
         }
         return status;

@@ -4,11 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x324c5043, PATH_BYTES_MAX = 4096 }; /* "CPL2" */
+enum { PLAN_MAGIC = 0x334c5043, PATH_BYTES_MAX = 4096 }; /* "CPL3" */
 
 /* While the plan is made: what the samples hold in each column. */
 typedef struct sampled {
@@ -49,13 +50,22 @@ static cairn_status add_path(cairn_plan *plan, const char *path)
     return CAIRN_OK;
 }
 
+static bool ends_with(const char *name, size_t length, const char *ending)
+{
+    size_t bytes = strlen(ending);
+
+    return length > bytes && memcmp(name + length - bytes, ending, bytes) == 0;
+}
+
 static int is_data_file(const struct dirent *entry)
 {
     static const char *const endings[] = {".csv", ".tsv", ".txt"};
-    size_t length = strlen(entry->d_name);
+    const char *name = entry->d_name;
+    size_t length = strlen(name);
 
+    length -= ends_with(name, length, ".gz") ? 3 : ends_with(name, length, ".zst") ? 4 : 0;
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        if (length > 4 && entry->d_name[0] != '.' && strcmp(entry->d_name + length - 4, endings[i]) == 0) {
+        if (name[0] != '.' && ends_with(name, length, endings[i])) {
             return 1;
         }
     }
@@ -92,8 +102,30 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
     }
     free(entries);
     if (status == CAIRN_OK && plan->file_count == before) {
-        status = cairn_fail(error, CAIRN_E_INVALID, "%s: the folder holds no .csv, .tsv or .txt file", folder);
+        status = cairn_fail(error, CAIRN_E_INVALID,
+                            "%s: the folder holds no .csv, .tsv or .txt file, compressed or not", folder);
     }
+    return status;
+}
+
+static cairn_status add_pattern(cairn_plan *plan, const char *pattern, cairn_error *error)
+{
+    glob_t found;
+    int code = glob(pattern, GLOB_ERR, NULL, &found); /* in the order of names */
+    cairn_status status = CAIRN_OK;
+    struct stat about;
+
+    if (code != 0) {
+        return code == GLOB_NOSPACE   ? CAIRN_E_NOMEM
+               : code == GLOB_NOMATCH ? cairn_fail(error, CAIRN_E_NOT_FOUND, "%s: no file of such a name", pattern)
+                                      : cairn_fail(error, status_of_errno(), "%s: %s", pattern, strerror(errno));
+    }
+    for (size_t i = 0; i < found.gl_pathc && status == CAIRN_OK; i++) {
+        bool folder = stat(found.gl_pathv[i], &about) == 0 && S_ISDIR(about.st_mode);
+
+        status = folder ? add_folder(plan, found.gl_pathv[i], error) : add_path(plan, found.gl_pathv[i]);
+    }
+    globfree(&found);
     return status;
 }
 
@@ -116,7 +148,8 @@ static cairn_status check_columns(const cairn_plan *plan, const cairn_plan_file 
     return CAIRN_OK;
 }
 
-static cairn_status count_kinds(const cairn_plan *plan, const cairn_plan_file *file, sampled *s, size_t bytes)
+static cairn_status count_kinds(const cairn_plan *plan, const cairn_plan_file *file, sampled *s, size_t bytes,
+                                bool whole)
 {
     uint32_t columns = plan->columns.count;
 
@@ -127,15 +160,15 @@ static cairn_status count_kinds(const cairn_plan *plan, const cairn_plan_file *f
             return CAIRN_E_NOMEM;
         }
     }
-    return cairn_csv_sample(s->bytes, bytes, (size_t)file->data_start, bytes == file->bytes, plan->delimiter, columns,
-                            s->numbers, s->others);
+    return cairn_csv_sample(s->bytes, bytes, (size_t)file->data_start, whole, plan->delimiter, columns, s->numbers,
+                            s->others);
 }
 
 /* Look at the first bytes of a file: header, quoted line breaks, what is in the columns. */
-static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled *s, size_t bytes, cairn_error *error)
+static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled *s, size_t bytes, bool whole,
+                                cairn_error *error)
 {
     const char *sample = s->bytes;
-    bool whole = bytes == file->bytes;
     cairn_columns columns = {0, NULL};
     size_t data_start;
 
@@ -147,14 +180,27 @@ static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled
         return cairn_wrap(error, status, "%s", file->path);
     }
     file->data_start = data_start;
-    file->careful = cairn_csv_has_quoted_newline(sample, bytes, plan->delimiter);
+    file->careful = file->packing == CAIRN_NOT_PACKED && cairn_csv_has_quoted_newline(sample, bytes, plan->delimiter);
     if (file == plan->files) {
         plan->columns = columns;
-        return count_kinds(plan, file, s, bytes);
+        return count_kinds(plan, file, s, bytes, whole);
     }
     status = check_columns(plan, file, &columns, error);
     cairn_columns_free(&columns);
-    return status == CAIRN_OK ? count_kinds(plan, file, s, bytes) : status;
+    return status == CAIRN_OK ? count_kinds(plan, file, s, bytes, whole) : status;
+}
+
+/* The first bytes of the text of a compressed file, in place of those of the file. */
+static cairn_status unpack_sample(const cairn_plan_file *file, int fd, sampled *s, size_t *bytes, cairn_error *error)
+{
+    cairn_packed *packed = NULL;
+    cairn_status status = cairn_packed_open(&packed, (cairn_packing)file->packing);
+
+    if (status == CAIRN_OK) {
+        status = cairn_packed_read(packed, fd, file->path, s->bytes, CAIRN_SAMPLE_BYTES, bytes, error);
+    }
+    cairn_packed_close(packed);
+    return status;
 }
 
 static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_error *error)
@@ -187,7 +233,12 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sample
         }
         bytes += (size_t)got;
     }
-    status = take_sample(plan, file, s, bytes < file->bytes ? bytes : (size_t)file->bytes, error);
+    file->packing = (uint8_t)cairn_packing_of(s->bytes, bytes);
+    if (file->packing == CAIRN_NOT_PACKED) {
+        status = take_sample(plan, file, s, bytes, bytes == file->bytes, error);
+    } else if ((status = unpack_sample(file, fd, s, &bytes, error)) == CAIRN_OK) {
+        status = take_sample(plan, file, s, bytes, bytes < CAIRN_SAMPLE_BYTES, error);
+    }
 out:
     if (fd >= 0) {
         (void)close(fd);
@@ -205,6 +256,15 @@ static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
     for (uint32_t i = 0; i < plan->file_count; i++) {
         cairn_plan_file *file = &plan->files[i];
         file->first_block = (uint32_t)count;
+        if (file->packing != CAIRN_NOT_PACKED) {
+            if (blocks != NULL) {
+                blocks[count] = (cairn_block){i, file->data_start, CAIRN_BLOCK_OPEN_END};
+            }
+            count++;
+            passed += file->bytes;
+            file->block_count = 1;
+            continue;
+        }
         for (uint64_t at = file->data_start; at < file->bytes;) {
             uint64_t size = passed >= plan->bytes - plan->bytes / 10 ? fine : plan->block_bytes;
             uint64_t end = file->bytes - at <= size ? file->bytes : at + size;
@@ -224,7 +284,8 @@ static cairn_status make_blocks(cairn_plan *plan, cairn_error *error)
 {
     plan->bytes = 0;
     for (uint32_t i = 0; i < plan->file_count; i++) {
-        plan->bytes += plan->files[i].bytes - plan->files[i].data_start;
+        plan->bytes +=
+            plan->files[i].bytes - (plan->files[i].packing == CAIRN_NOT_PACKED ? plan->files[i].data_start : 0);
     }
     if (plan->block_bytes == 0) {
         uint64_t size = plan->bytes / 256;
@@ -259,6 +320,8 @@ cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_c
     for (size_t i = 0; i < path_count && status == CAIRN_OK; i++) {
         if (stat(paths[i], &about) == 0 && S_ISDIR(about.st_mode)) {
             status = add_folder(plan, paths[i], error);
+        } else if (errno == ENOENT && strpbrk(paths[i], "*?[") != NULL && lstat(paths[i], &about) != 0) {
+            status = add_pattern(plan, paths[i], error);
         } else {
             status = add_path(plan, paths[i]);
         }
@@ -297,6 +360,14 @@ void cairn_plan_free(cairn_plan *plan)
     memset(plan, 0, sizeof *plan);
 }
 
+uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block)
+{
+    const cairn_block *range = &plan->blocks[block];
+    const cairn_plan_file *file = &plan->files[range->file];
+
+    return file->packing == CAIRN_NOT_PACKED ? range->end - range->start : file->bytes;
+}
+
 void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
 {
     cairn_pack_u32(pack, PLAN_MAGIC);
@@ -316,6 +387,7 @@ void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
         cairn_pack_u64(pack, (uint64_t)file->modified_s);
         cairn_pack_u64(pack, (uint64_t)file->modified_ns);
         cairn_pack_u8(pack, file->careful);
+        cairn_pack_u8(pack, file->packing);
     }
 }
 
@@ -343,7 +415,9 @@ static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
     file->modified_s = (int64_t)cairn_unpack_u64(unpack);
     file->modified_ns = (int64_t)cairn_unpack_u64(unpack);
     file->careful = cairn_unpack_u8(unpack) != 0;
-    if (file->data_start > file->bytes || file->bytes > (uint64_t)INT64_MAX) {
+    file->packing = cairn_unpack_u8(unpack);
+    if (file->packing > CAIRN_ZSTD || file->bytes > (uint64_t)INT64_MAX ||
+        file->data_start > (file->packing == CAIRN_NOT_PACKED ? file->bytes : CAIRN_SAMPLE_BYTES)) {
         unpack->bad = true;
     }
 }
@@ -371,7 +445,7 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         plan->numeric[i] = cairn_unpack_u8(unpack) != 0;
     }
     uint32_t files = cairn_unpack_u32(unpack);
-    if (files > cairn_unpack_left(unpack) / 37) { /* each takes that many bytes at least */
+    if (files > cairn_unpack_left(unpack) / 38) { /* each takes that many bytes at least */
         unpack->bad = true;
     }
     plan->files = unpack->bad ? NULL : calloc(files + (size_t)1, sizeof *plan->files);

@@ -16,23 +16,29 @@
  *   - A careful file is scanned for its quotes from the start (cairn_csv_scan, at the speed of memchr), and each of
  *   its blocks is handed
  *     out with the true state at its start. A file whose first 64 KiB show a quoted line break is careful from the
- *     start. */
+ *     start.
+ *
+ * A compressed file (packed.h) is known by its first bytes. It is one block, since its text can only be read from the
+ * start: many files are divided, a large one is not. */
 #ifndef CAIRN_DATASET_PLAN_H
 #define CAIRN_DATASET_PLAN_H
 
 #include "base/pack.h"
 #include "dataset/csv.h"
+#include "dataset/packed.h"
 
 #define CAIRN_SAMPLE_BYTES    ((size_t)65536)
 #define CAIRN_BLOCK_BYTES_MIN ((uint64_t)65536)
 #define CAIRN_BLOCK_BYTES_MAX ((uint64_t)4 << 20)
+#define CAIRN_BLOCK_OPEN_END  ((uint64_t)INT64_MAX) /* of the block that a compressed file is */
 
 typedef struct cairn_plan_file {
     char *path;
     uint64_t bytes, data_start;
     int64_t modified_s, modified_ns;
     uint32_t first_block, block_count;
-    bool careful; /* as far as the sample shows */
+    bool careful;    /* as far as the sample shows */
+    uint8_t packing; /* cairn_packing; then bytes are of the file, and data_start is of its text */
 } cairn_plan_file;
 
 typedef struct cairn_block {
@@ -51,13 +57,15 @@ typedef struct cairn_plan {
     uint64_t block_bytes;
 } cairn_plan;
 
-/* Make the plan of these files and folders (of a folder: its *.csv, *.tsv, *.txt, sorted by name, not of its
- * subfolders). delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors,
+/* Make the plan of these files, folders (of a folder: its *.csv, *.tsv, *.txt, and these with .gz or .zst behind, sorted by
+ * name, not of its subfolders) and patterns (glob(7); what has the very name is no pattern). delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors,
  * naming the file: CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no such files in a folder, a
  * header that differs, an empty file), CAIRN_E_NOMEM. */
 CAIRN_MUST_CHECK cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
                                               uint64_t block_bytes, cairn_error *error);
 void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
+/* Of the file, for saying how far one is. */
+uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block);
 
 /* Equal plans pack to equal bytes. unpack: CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM; *plan is empty then. */
 void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack);

@@ -34,6 +34,8 @@ struct cairn_reader {
     size_t bytes, room;
     uint32_t file;
     uint64_t start;
+    cairn_packed *packed; /* of packed_file, where its text is read; or NULL */
+    uint32_t packed_file;
     char *unescaped; /* as much room as the window */
     size_t unescaped_room;
     char *key;
@@ -110,6 +112,7 @@ void cairn_reader_close(cairn_reader *reader)
             (void)close(reader->open[i].fd);
         }
     }
+    cairn_packed_close(reader->packed);
     free(reader->slot_of);
     free(reader->window);
     free(reader->unescaped);
@@ -360,7 +363,45 @@ static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cair
     return CAIRN_OK;
 }
 
-/* Make the window hold bytes [from, to) of a file, reading only what it does not hold. *text points at `from`. */
+/* The next bytes of a compressed file's text into the window, up to byte `to` or the end of the text. */
+static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cairn_error *error)
+{
+    const cairn_plan_file *about = &reader->plan->files[file];
+    uint64_t from = reader->start + reader->bytes;
+    cairn_status status = CAIRN_OK;
+    size_t got = 1;
+    int fd = -1;
+
+    if (reader->packed != NULL && (reader->packed_file != file || cairn_packed_at(reader->packed) > from)) {
+        cairn_packed_close(reader->packed);
+        reader->packed = NULL;
+    }
+    if (reader->packed == NULL && cairn_packed_open(&reader->packed, (cairn_packing)about->packing) != CAIRN_OK) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "%s: decompressing it", about->path);
+    }
+    reader->packed_file = file;
+    uint64_t taken = cairn_packed_taken(reader->packed);
+    while (got > 0 && cairn_packed_at(reader->packed) < to && status == CAIRN_OK) {
+        uint64_t at = cairn_packed_at(reader->packed);
+        size_t room = (size_t)((at < from ? from : to) - at);
+
+        status = open_one(reader, file, &fd, error);
+        if (status == CAIRN_OK && at < from) { /* after a restart: what was read before goes where it does not matter */
+            room = room < reader->unescaped_room ? room : reader->unescaped_room;
+            status = cairn_packed_read(reader->packed, fd, about->path, reader->unescaped, room, &got, error);
+        } else if (status == CAIRN_OK) {
+            status =
+                cairn_packed_read(reader->packed, fd, about->path, reader->window + reader->bytes, room, &got, error);
+            reader->bytes += status == CAIRN_OK ? got : 0;
+            got = got < room ? 0 : got;
+        }
+    }
+    reader->bytes_read += cairn_packed_taken(reader->packed) - taken;
+    return status;
+}
+
+/* Make the window hold bytes [from, to) of a file, reading only what it does not hold. *text points at `from`. Of a
+ * compressed file's text it may hold less: then the text ends there. */
 static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, uint64_t to, const char **text,
                             cairn_error *error)
 {
@@ -384,6 +425,10 @@ static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, 
         return cairn_fail(error, CAIRN_E_NOMEM, "%s: a window of %llu bytes", about->path,
                           (unsigned long long)(to - reader->start));
     }
+    *text = reader->window + (from - reader->start);
+    if (about->packing != CAIRN_NOT_PACKED) {
+        return reader->start + reader->bytes < to ? unpack(reader, file, to, error) : CAIRN_OK;
+    }
     while (reader->start + reader->bytes < to) {
         uint64_t at = reader->start + reader->bytes;
         status = open_one(reader, file, &fd, error);
@@ -400,14 +445,14 @@ static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, 
         reader->bytes += got > 0 ? (size_t)got : 0;
         reader->bytes_read += got > 0 ? (uint64_t)got : 0;
     }
-    *text = reader->window + (from - reader->start);
     return CAIRN_OK;
 }
 
 cairn_lease cairn_lease_begin(const cairn_plan *plan, uint32_t block, uint32_t start)
 {
     const cairn_block *range = &plan->blocks[block];
-    cairn_lease lease = {.block = block, .guessing = start == CAIRN_START_GUESS, .cursor = range->start};
+    bool whole_file = range->end == CAIRN_BLOCK_OPEN_END;
+    cairn_lease lease = {.block = block, .guessing = start == CAIRN_START_GUESS && !whole_file, .cursor = range->start};
 
     if (range->start == plan->files[range->file].data_start || start == CAIRN_CSV_ROW) {
         lease.at = CAIRN_LEASE_ROW;
@@ -475,25 +520,29 @@ cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_g
 {
     const cairn_block *range = &reader->plan->blocks[lease->block];
     const cairn_plan_file *file = &reader->plan->files[range->file];
+    bool packed = file->packing != CAIRN_NOT_PACKED;
+    bool final = false;
     size_t next = 0, want = bytes < 1 ? 1 : bytes;
 
     if (lease->at != CAIRN_LEASE_ROW) {
         return seek_row(reader, lease, want, outcome, error);
     }
-    while (next == 0) { /* until at least one row is whole */
+    while (next == 0 && !(packed && final)) { /* until at least one row is whole */
         uint64_t to = lease->cursor + want;
         if (to > range->end + BORDER_BYTES && want == bytes) {
             to = range->end + BORDER_BYTES;
         }
-        to = to > file->bytes ? file->bytes : to;
+        to = !packed && to > file->bytes ? file->bytes : to;
         const char *text;
         cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
         if (status != CAIRN_OK) {
             return status;
         }
+        final = packed ? reader->start + reader->bytes < to : to == file->bytes;
+        to = packed && final ? reader->start + reader->bytes : to;
         uint64_t limit = to < range->end ? to : range->end;
-        status = cairn_reader_rows(reader, text, (size_t)(to - lease->cursor), (size_t)(limit - lease->cursor),
-                                   to == file->bytes, lease->block, &lease->rows, groups, &next);
+        status = cairn_reader_rows(reader, text, (size_t)(to - lease->cursor), (size_t)(limit - lease->cursor), final,
+                                   lease->block, &lease->rows, groups, &next);
         if (status != CAIRN_OK) {
             return cairn_fail(error, status, "%s: the table of groups", file->path);
         }
@@ -504,6 +553,10 @@ cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_g
         want = want < 4096 ? 4096 : want * 2;
     }
     lease->cursor += next;
+    if (packed && final) { /* all that was left */
+        *outcome = CAIRN_READ_DONE;
+        return CAIRN_OK;
+    }
     if (lease->cursor >= range->end) {
         return check_guess(reader, lease, outcome, error);
     }

@@ -114,6 +114,50 @@ expect_text "$err" '1 values of v are not numbers .*odd.csv: row 2: x' "odd inpu
 expect_text "$err" '1 rows have fewer fields .*odd.csv: row 5' "odd input"
 expect_text "$err" '1 rows have more fields .*odd.csv: row 4' "odd input"
 
+echo "- compressed files and patterns: the same answer, after a kill in the middle of one too; damaged, cut off and unreadable ones"
+mkdir "$room/packed" "$room/one"
+i=0
+for file in "$flights"/*.csv; do
+    name=$(basename "$file")
+    case $((i++ % 3)) in
+    0) gzip -c "$file" >"$room/packed/$name.gz" ;;
+    1) zstd -q -c "$file" >"$room/packed/$name.zst" ;;
+    2) cp "$file" "$room/packed/" ;;
+    esac
+done
+for n in 1 3; do
+    scan_on "$n" --format csv --group-by origin --agg 'count,mean(delay),max(delay)' "$room/packed"
+    same "$expected/flights-origin.csv" "compressed, $n processes"
+done
+scan_on 2 --format csv --group-by origin --agg 'count,mean(delay),max(delay)' "$room/pack*/2001-0[0-9]-*"
+same "$expected/flights-origin.csv" "a pattern"
+{
+    cat "$flights"/2001-01-01.csv
+    tail -q -n +2 "$flights"/2001-01-0[2-9].csv
+} | gzip -c >"$room/one/all.gz" # known by its bytes, not its name
+run "$cairn" run -n 2 --interval 0.1 --restarts 0 --kill 0@1.2 --kill 1@1.2 --dir "$room/inside" -- "$jobs/scan" --format csv --read-rate 700K \
+    --group-by origin --agg 'count,mean(delay),max(delay)' "$room/one/all.gz"
+expect_code 69 "compressed, killed"
+run "$cairn" run -n 3 --dir "$room/inside" -- "$jobs/scan" --format csv --read-rate 700K \
+    --group-by origin --agg 'count,mean(delay),max(delay)' "$room/one/all.gz"
+expect_text "$err" 'restarted from snapshot' "compressed, killed"
+same "$expected/flights-origin.csv" "compressed, killed"
+head -c 100000 "$room/one/all.gz" >"$room/one/short.gz"
+scan_on 2 --agg count "$room/one/short.gz"
+expect_code 3 "cut off"
+expect_text "$err" '^scan: .*short.gz: damaged gzip data before byte 100000, .*: it ends too early' "cut off"
+(head -c 60000 "$room/one/all.gz" && printf 'rubbish' && tail -c +60008 "$room/one/all.gz") >"$room/one/odd.gz"
+scan_on 2 --agg count "$room/one/odd.gz"
+expect_code 3 "damaged"
+expect_text "$err" '^scan: .*odd.gz: damaged gzip data' "damaged"
+mkdir "$room/closed" && cp "$flights/2001-01-01.csv" "$room/closed/" && chmod 0 "$room/closed"
+if [ "$(id -u)" -ne 0 ]; then
+    scan_on 2 --agg count "$room/closed"
+    expect_code 73 "an unreadable folder"
+    expect_text "$err" '^scan: .*closed: Permission denied' "an unreadable folder"
+fi
+chmod 700 "$room/closed"
+
 echo "- wrong arguments and input"
 wrong() {
     local pattern=$1
@@ -126,6 +170,7 @@ wrong() {
 }
 wrong 'no column named nope; the columns are: date, delay' --group-by nope "$flights"
 wrong '/nowhere: No such file' /nowhere
+wrong '.*nothing-\*.csv: no file of such a name' "$flights/nothing-*.csv"
 wrong '--format xml' --format xml "$flights"
 wrong 'no files or folders' --group-by origin
 wrong '.*odd.csv: has 2 columns|.*odd.csv: column 1 is' --delimiter ';' "$flights/2001-01-01.csv" "$room/odd.csv"
