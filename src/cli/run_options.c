@@ -29,6 +29,9 @@ static const char help_text[] =
     "                          shared=SECONDS,local=SECONDS,memory=SECONDS: those, and between them snapshots in the\n"
     "                          folder --local of each host, or in the memory of the processes only (for --copies): a\n"
     "                          loss costs less, and what is lost with a host or the job leaves those in DIR\n"
+    "                          local=SECONDS,flush=SECONDS: the newest of those folders is sent on to DIR now and "
+    "then,\n"
+    "                          in the background, and no others are taken in DIR if shared is not named\n"
     "      --local FOLDER      on each host, such as /dev/shm or a local disk, by its whole path, for local=SECONDS\n"
     "      --mtbf SECONDS      mean time between failures of the whole job, for --interval auto\n"
     "      --keep K            snapshots to keep (default 2)\n"
@@ -241,8 +244,8 @@ static int parse_snapshot_option(cairn_run_options *options, int option, const c
     switch (option) {
     case OPTION_INTERVAL:
         if (!cairn_intervals_parse(value, &intervals)) {
-            return cairn_run_usage("--interval %s: seconds, auto, off, or shared=SECONDS,local=SECONDS,memory=SECONDS "
-                                   "is needed",
+            return cairn_run_usage("--interval %s: seconds, auto, off, or shared=SECONDS,local=SECONDS,memory=SECONDS,"
+                                   "flush=SECONDS (with local) is needed",
                                    value);
         }
         options->interval = value;

@@ -49,7 +49,18 @@ typedef struct choice {
     uint32_t incarnation;
     uint64_t number;
     cairn_part_seal seal;
+    bool flush;
 } choice;
+
+/* Of the attempt that is under way, or of a local snapshot that is on its way to DIR. */
+static void ended(cairn_process *p, uint64_t number, bool flush, bool committed)
+{
+    if (flush) {
+        cairn_flush_ended(p, number, committed);
+    } else {
+        cairn_core_event(p, committed ? CL_COMMIT_DURABLE : CL_FAILED, number);
+    }
+}
 
 static void confirm(cairn_process *p, const choice *c)
 {
@@ -57,13 +68,14 @@ static void confirm(cairn_process *p, const choice *c)
 
     if (t == NULL) {
         fprintf(stderr, "cairn: snapshot %" PRIu64 " is committed; no memory to give its record its name\n", c->number);
-        cairn_core_event(p, CL_COMMIT_DURABLE, c->number);
+        ended(p, c->number, c->flush, true);
         return;
     }
     t->kind = TASK_CONFIRM;
     t->attempt = c->number;
     t->seal = c->seal;
-    cairn_writer_post(p, t);
+    t->flush = c->flush;
+    cairn_writer_post(&p->writer, t);
 }
 
 /* Nobody here can say whether it was chosen: the parts stay, and no other snapshot is begun in this launch. */
@@ -74,6 +86,7 @@ static void undecided(cairn_process *p, uint64_t number, const char *why)
             "launch\n",
             number, why);
     p->undecided = true;
+    cairn_flush_undecided(p);
     cairn_send_control(p, CL_ALL, CONTROL_UNDECIDED, number);
 }
 
@@ -96,7 +109,7 @@ static void chosen(void *context, const cairn_response *response)
     } else if (c->incarnation == p->incarnation) {
         fprintf(stderr, "cairn: snapshot %" PRIu64 " not committed: another one of this number was chosen before\n",
                 c->number);
-        cairn_core_event(p, CL_FAILED, c->number);
+        ended(p, c->number, c->flush, false);
     }
     free(c);
 }
@@ -150,14 +163,15 @@ void cairn_commit_proposed(cairn_process *p, task *t)
     if (stale) {
         status = CAIRN_OK;
     } else if (status == CAIRN_OK) {
-        *c = (choice){.process = p, .incarnation = p->incarnation, .number = t->attempt, .seal = t->seal};
+        *c = (choice){
+            .process = p, .incarnation = p->incarnation, .number = t->attempt, .seal = t->seal, .flush = t->flush};
         status = propose(p, t->attempt, &t->seal, chosen, c);
     }
     if (status != CAIRN_OK) {
         fprintf(stderr, "cairn: snapshot %" PRIu64 " not committed: %s\n", t->attempt,
                 t->error.text[0] != '\0' ? t->error.text : cairn_status_text(status));
         free(c);
-        cairn_core_event(p, CL_FAILED, t->attempt);
+        ended(p, t->attempt, t->flush, false);
     }
     free((void *)(uintptr_t)t->commit.parts);
     free((void *)(uintptr_t)t->commit.lamport);
@@ -170,8 +184,10 @@ void cairn_commit_confirmed(cairn_process *p, task *t)
         fprintf(stderr, "cairn: snapshot %" PRIu64 " is committed, but its record has not got its name: %s\n",
                 t->attempt, t->error.text);
     }
-    note_cost(p);
-    cairn_core_event(p, CL_COMMIT_DURABLE, t->attempt);
+    if (!t->flush) {
+        note_cost(p);
+    }
+    ended(p, t->attempt, t->flush, true);
 }
 
 static void forgotten(void *context, const cairn_response *response)

@@ -244,7 +244,7 @@ static void host_image(void *context, cairn_image *image)
     *copy = *image;
     t->kind = TASK_IMAGE;
     t->image = copy;
-    cairn_writer_post(p, t);
+    cairn_writer_post(&p->writer, t);
 }
 
 void cairn_consensus_write_image(const cairn_process *p, task *t)

@@ -447,7 +447,8 @@ void cairn_consensus_suspend(cairn_process *p)
     const struct timespec pause = {0, LOCK_PAUSE_NS};
     consensus *c = p->consensus;
 
-    while (c->has_disk && p->writer.started && !cairn_writer_idle(p)) { /* it may be writing an image of this replica */
+    while (c->has_disk && p->writer.started &&
+           !cairn_writer_idle(&p->writer)) { /* it may be writing an image of this replica */
         cairn_shell_drive(p);
         (void)nanosleep(&pause, NULL);
     }

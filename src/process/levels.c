@@ -2,7 +2,8 @@
  * level it is:
  *
  *   shared   parts and record in DIR: what a restart finds wherever its processes are
- *   local    each part in a folder on the host of its process (local.c): survives all processes, but no host
+ *   local    each part in a folder on the host of its process (local.c): survives all processes, but no host; the newest
+ *            one may be sent on to DIR now and then (flush.c), and then counts there too
  *   memory   each part in its owner's memory and in its partner's (partner.c): survives one of the two
  *
  * Those that are not in DIR are committed by the log as any other: the keys "cairn/local/RUN" and
@@ -31,13 +32,14 @@ cairn_status cairn_levels_start(cairn_process *p, cairn_error *error)
 
     if (!cairn_intervals_parse(text == NULL ? "30" : text, &intervals)) {
         return cairn_fail(error, CAIRN_E_INVALID,
-                          "%s: seconds, auto, off, or shared=...,local=SECONDS,memory=SECONDS, not %s",
+                          "%s: seconds, auto, off, or shared=...,local=SECONDS,memory=SECONDS,flush=SECONDS, not %s",
                           CAIRN_ENV_INTERVAL, text);
     }
     p->interval = intervals.shared;
     p->interval_auto = intervals.shared_auto;
     p->level.interval[CAIRN_LEVEL_LOCAL] = intervals.local;
     p->level.interval[CAIRN_LEVEL_MEMORY] = intervals.memory;
+    p->flush.interval = intervals.flush;
     p->level.on = intervals.local >= 0.0 || intervals.memory >= 0.0;
     if (intervals.memory >= 0.0 && (copies == NULL || strcmp(copies, "none") == 0)) {
         return cairn_fail(error, CAIRN_E_INVALID, "%s: snapshots in memory need a partner: %s=partner",
@@ -59,6 +61,7 @@ void cairn_levels_begin(cairn_process *p, double now)
     for (int i = CAIRN_LEVEL_LOCAL; i < CAIRN_LEVELS; i++) {
         p->level.next[i] = now + p->level.interval[i];
     }
+    cairn_flush_begin(p, now);
 }
 
 void cairn_levels_ended(cairn_process *p, uint64_t attempt)
@@ -233,6 +236,9 @@ void cairn_levels_commit(cairn_process *p, uint64_t attempt, uint64_t step)
     choice *c = malloc(sizeof *c);
     char *value = value_of(p, attempt, step, &put.bytes);
 
+    if (cairn_level_of(p, attempt) == CAIRN_LEVEL_LOCAL) {
+        cairn_flush_prepare(p, attempt, step);
+    }
     (void)cairn_levels_key(p, cairn_level_of(p, attempt), key, &before);
     put.value = value;
     if (c != NULL) {

@@ -1,6 +1,6 @@
 /* Parts in a folder on the host of their process: LOCAL/cairn-RUN/000007/process-000003.h5, a file as in DIR (image.h), without
- * a record beside it: what binds the parts is the value in the log (levels.c). A process keeps at most two, the committed
- * one and the one that is being written; when the job is done they go. */
+ * a record beside it: what binds the parts is the value in the log (levels.c). A process keeps at most three, the committed
+ * one, the one that is being written and one that is on its way to DIR (flush.c); when the job is done they go. */
 #include "base/durable.h"
 #include "process/partner.h"
 #include "snapshot/seal.h"
@@ -16,13 +16,13 @@ void cairn_local_folder(const cairn_process *p, uint64_t number, char path[CAIRN
     (void)snprintf(path, CAIRN_LOCAL_BYTES, "%s/cairn-%s/%06" PRIu64, p->local, p->run, number);
 }
 
-static void part_path(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES])
+void cairn_local_part(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES])
 {
     (void)snprintf(path, CAIRN_LOCAL_BYTES, "%s/cairn-%s/%06" PRIu64 "/process-%06" PRIu32 ".h5", p->local, p->run,
                    number, p->self);
 }
 
-void cairn_local_sweep(const cairn_process *p, uint64_t but)
+void cairn_local_sweep(const cairn_process *p, uint64_t below, uint64_t but, uint64_t and_but)
 {
     char root[CAIRN_LOCAL_BYTES];
     char path[CAIRN_LOCAL_BYTES];
@@ -38,10 +38,11 @@ void cairn_local_sweep(const cairn_process *p, uint64_t but)
         char *end;
         uint64_t number = strtoull(entry->d_name, &end, 10);
 
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || *end != '\0' || number == but) {
+        if (entry->d_name[0] < '0' || entry->d_name[0] > '9' || *end != '\0' || number >= below || number == but ||
+            number == and_but) {
             continue;
         }
-        part_path(p, number, path);
+        cairn_local_part(p, number, path);
         (void)unlink(path);
         cairn_local_folder(p, number, path);
         (void)rmdir(path); /* by whoever is the last */
@@ -88,7 +89,7 @@ cairn_status cairn_local_open(cairn_process *p, const char *value, cairn_local_r
         return cairn_fail(&p->error, CAIRN_E_MISMATCH, "it is on the disks of the hosts of %" PRIu32 " processes",
                           record->count);
     }
-    part_path(p, record->number, path);
+    cairn_local_part(p, record->number, path);
     status = cairn_seal_open(&fd, path, &p->error);
     if (status != CAIRN_OK) {
         return status;

@@ -137,7 +137,7 @@ static cairn_status join_later(cairn_process *p, bool vectors, const int *argc, 
         status = p->error.status;
     }
     if (status == CAIRN_OK) {
-        status = cairn_writer_start(p);
+        status = cairn_writer_start(p, &p->writer);
     }
     return status == CAIRN_OK ? cairn_spawned_join(p) : status;
 }
@@ -166,7 +166,7 @@ static cairn_status join(cairn_process *p, bool vectors, const int *argc, char *
         status = p->error.status;
     }
     if (status == CAIRN_OK && p->dir[0] != '\0') {
-        status = cairn_writer_start(p);
+        status = cairn_writer_start(p, &p->writer);
     }
     if (status == CAIRN_OK) {
         status = cairn_consensus_start(p, &p->error);
@@ -247,7 +247,7 @@ cairn_status cairn_init(cairn_process **out, int *argc, char ***argv)
         }
         cairn_socket_end(p);
         cairn_service_end(p);
-        cairn_writer_end(p);
+        cairn_writer_end(&p->writer);
         cairn_link_close(p->link);
         return (cairn_status)worst; /* the handle is lost on purpose: the exit handlers may still look at it */
     }
@@ -339,8 +339,8 @@ static cairn_status quiesce(cairn_process *p)
     (void)fflush(stdout);
     cairn_beat_now(p, p->stopped ? CAIRN_PHASE_RUNNING : CAIRN_PHASE_FINISHING, -1);
     cairn_core_event(p, CL_FINISHED, 0);
-    while (status == CAIRN_OK &&
-           ((cl_attempt(p->core) != 0 && !p->undecided) || (p->writer.started && !cairn_writer_idle(p)))) {
+    while (status == CAIRN_OK && ((cl_attempt(p->core) != 0 && !p->undecided) || cairn_flush_leave(p) ||
+                                  (p->writer.started && !cairn_writer_idle(&p->writer)))) {
         status = cairn_pause(p, &w);
         status = status == CAIRN_E_STOPPED ? CAIRN_OK : status;
     }
@@ -393,7 +393,8 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_socket_end(p);
     cairn_exit_call(p);
     cairn_service_end(p);
-    cairn_writer_end(p);
+    cairn_flush_end(p);
+    cairn_writer_end(&p->writer);
     cairn_shell_drive(p);
     cairn_consensus_end(p);
     cairn_service_close(p);
@@ -403,7 +404,7 @@ cairn_status cairn_finalize(cairn_process *p)
     cairn_beat_now(p, CAIRN_PHASE_FINISHED, -1);
     cairn_timers_end(p);
     if (!p->stopped) {
-        cairn_local_sweep(p, 0);
+        cairn_local_sweep(p, UINT64_MAX, 0, 0);
     }
     cairn_shell_free(p);
     cairn_copies_free(p);

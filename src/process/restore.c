@@ -669,7 +669,7 @@ static void prepare(cairn_process *p)
     }
     t->kind = TASK_PREPARE;
     t->attempt = (uint64_t)p->count * (2 * CAIRN_STREAMS + 1);
-    cairn_writer_post(p, t);
+    cairn_writer_post(&p->writer, t);
 }
 
 /* The newest local snapshot, if it is newer than those in DIR and all parts are still there. */

@@ -253,6 +253,17 @@ static void dispatch_control(cairn_process *p, const cairn_frame *frame)
             cairn_levels_void_told(p, &report);
         }
         break;
+    case CONTROL_FLUSH:
+        if (frame->envelope->bytes == sizeof(flush_order)) {
+            flush_order order;
+
+            memcpy(&order, frame->payload, sizeof order);
+            cairn_flush_ordered(p, &order);
+        }
+        break;
+    case CONTROL_FLUSHED:
+        cairn_flush_reported(p, frame->from, frame->envelope->sequence);
+        break;
     default:
         break;
     }

@@ -121,7 +121,8 @@ typedef enum task_kind {
     TASK_PRUNE,
     TASK_REMOVE, /* this process's part of an abandoned attempt: it would only take up room */
     TASK_PREPARE,
-    TASK_IMAGE /* of the coordination service's state */
+    TASK_IMAGE, /* of the coordination service's state */
+    TASK_FLUSH  /* this process's local part, to DIR   */
 } task_kind;
 
 typedef struct task {
@@ -129,8 +130,9 @@ typedef struct task {
     task_kind kind;
     uint64_t attempt;
     cut *cut;
-    bool local;    /* TASK_PART: not in DIR */
-    uint64_t stay; /* ... and the local part of this snapshot stays */
+    bool local;              /* TASK_PART: not in DIR */
+    uint64_t stay, stay_too; /* ... and the local parts of these snapshots stay */
+    bool flush;              /* TASK_PROPOSE, _CONFIRM, _REMOVE: it is about a local snapshot that is sent on to DIR */
     size_t prepare_bytes;
     cairn_commit commit; /* with own arrays */
     cairn_part_seal seal;
@@ -143,6 +145,7 @@ typedef struct task {
 } task;
 
 typedef struct writer {
+    cairn_process *process;
     pthread_t thread;
     bool started;
     pthread_mutex_t mutex;
@@ -174,7 +177,9 @@ enum control {
     CONTROL_LOST,      /* the last word to a process that was declared lost              */
     CONTROL_ENDED,     /* sequence: process << 32 | its rank. A kernel has told the sender that it has ended */
     CONTROL_LEVEL,     /* from the coordinator. sequence: attempt << 2 | cairn_level */
-    CONTROL_VOID       /* payload: void_report. A process cannot have its part of a snapshot */
+    CONTROL_VOID,      /* payload: void_report. A process cannot have its part of a snapshot */
+    CONTROL_FLUSH,     /* from the coordinator; payload: flush_order */
+    CONTROL_FLUSHED    /* to the coordinator. sequence: snapshot << 1 | whether the part is in DIR */
 };
 
 /* What this process knows of another one's death. */
@@ -199,6 +204,11 @@ typedef struct void_report {
     uint64_t view, snapshot;
 } void_report;
 
+/* The payload of CONTROL_FLUSH: send the receiver's part of this local snapshot on to DIR. bytes is 0: do not, after all. */
+typedef struct flush_order {
+    uint64_t number, bytes, digest_high, digest_low; /* with the seal of the part */
+} flush_order;
+
 /* Where a snapshot is: levels.c. The first lasts longest. */
 typedef enum cairn_level { CAIRN_LEVEL_SHARED, CAIRN_LEVEL_LOCAL, CAIRN_LEVEL_MEMORY, CAIRN_LEVELS } cairn_level;
 
@@ -211,6 +221,18 @@ typedef struct levels {
     uint64_t local;     /* the newest local one that was committed, as far as is known: its part here stays */
     void_report voided; /* the newest one that was heard of */
 } levels;
+
+/* A local snapshot on its way to DIR: flush.c. */
+typedef struct flushing {
+    double interval, next; /* seconds; interval < 0: none is */
+    uint64_t number;       /* that is under way here; 0: none */
+    atomic_bool unwanted;
+    writer copier; /* started with the first one */
+    /* coordinator */
+    struct task *proposal; /* that is due when all parts are in DIR */
+    bool *there;           /* [count] */
+    bool proposed;
+} flushing;
 
 /* What the log says of the newest local snapshot. */
 typedef struct cairn_local_record {
@@ -272,6 +294,7 @@ struct cairn_process {
     cut *kept; /* recover: of the newest committed snapshot, to go back to without a file */
     cut *free_cuts;
     writer writer;
+    flushing flush;
     uint64_t *chosen; /* coordinator: the snapshots that the log has chosen, as of the launch */
     size_t chosen_count;
     part_report *reports; /* coordinator: [count] of attempt reports_of */
@@ -418,6 +441,9 @@ void cairn_cut_add(cairn_process *p, node *n);
 /* Of the protected arrays. */
 size_t cairn_array_bytes(const cairn_process *p);
 void cairn_core_frame(cairn_process *p, const cairn_frame *frame);
+/* Coordinator: what puts the commit record of this attempt into DIR, by the reports that are there; NULL: no memory. */
+task *cairn_commit_task(cairn_process *p, uint64_t attempt, uint64_t step);
+void cairn_commit_task_free(task *t);     /* NULL-safe */
 void cairn_shell_drive(cairn_process *p); /* results of the writer; a cut whose payloads have all come */
 /* Arrive at a safe point, stay as long as the core wants, leave. */
 cairn_status cairn_pass_safepoint(cairn_process *p, uint64_t step);
@@ -446,13 +472,13 @@ uint64_t cairn_commit_newest_durable(cairn_process *p, uint64_t before);
 cairn_status cairn_commit_name(cairn_process *p, uint64_t number, cairn_error *error);
 
 /* --- writer.c --- */
-cairn_status cairn_writer_start(cairn_process *p);
-void cairn_writer_end(cairn_process *p); /* ends queued tasks first */
-void cairn_writer_post(cairn_process *p, task *t);
-/* A task without more to it; nothing happens when memory is short. */
+cairn_status cairn_writer_start(cairn_process *p, writer *w);
+void cairn_writer_end(writer *w); /* ends queued tasks first; safe when it was not started */
+void cairn_writer_post(writer *w, task *t);
+/* A task without more to it for the main writer; nothing happens when memory is short. */
 void cairn_writer_ask(cairn_process *p, task_kind kind, uint64_t attempt);
-task *cairn_writer_results(cairn_process *p);
-bool cairn_writer_idle(cairn_process *p);
+task *cairn_writer_results(writer *w);
+bool cairn_writer_idle(writer *w);
 char *cairn_arena_new(size_t bytes);
 void cairn_arena_free(char *arena, size_t bytes);
 
@@ -565,11 +591,30 @@ bool cairn_levels_voided(const cairn_process *p); /* somebody cannot, in this vi
 
 /* --- local.c --- */
 void cairn_local_folder(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES]);
-/* Remove this process's local parts but that of one snapshot (0: all). */
-void cairn_local_sweep(const cairn_process *p, uint64_t but);
+void cairn_local_part(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES]);
+/* Remove this process's local parts of snapshots below a number but those of these two (0: none). Where others begin with
+ * the next one their folder must stay. */
+void cairn_local_sweep(const cairn_process *p, uint64_t below, uint64_t but, uint64_t and_but);
 /* This process's part of the local snapshot that the log's value speaks of, checked. *record is filled in as far as the value
  * can be read. CAIRN_E_NOT_FOUND, CAIRN_E_CORRUPT, CAIRN_E_MISMATCH (another number of processes) ... */
 cairn_status cairn_local_open(cairn_process *p, const char *value, cairn_local_record *record, cairn_part **part);
+
+/* --- flush.c: local snapshots that are sent on to DIR --- */
+/* The intervals are known; attempts begin, or begin again after a recovery, which ends what was under way. */
+void cairn_flush_begin(cairn_process *p, double now);
+/* Coordinator: the reports are those of this local attempt, which is to be committed; and then it is. */
+void cairn_flush_prepare(cairn_process *p, uint64_t attempt, uint64_t step);
+void cairn_flush_committed(cairn_process *p, uint64_t attempt);
+void cairn_flush_ordered(cairn_process *p, const flush_order *order);      /* CONTROL_FLUSH came   */
+void cairn_flush_reported(cairn_process *p, uint32_t from, uint64_t what); /* CONTROL_FLUSHED came */
+void cairn_flush_copy(const cairn_process *p, task *t);                    /* in the copier's thread */
+void cairn_flush_drive(cairn_process *p);                                  /* results of the copier */
+/* It is committed in DIR; or it is not, and removed, unless nobody can say. */
+void cairn_flush_ended(cairn_process *p, uint64_t number, bool committed);
+void cairn_flush_undecided(cairn_process *p);
+/* The job is done: true as long as something has to be waited for. */
+bool cairn_flush_leave(cairn_process *p);
+void cairn_flush_end(cairn_process *p);
 
 /* --- requests.c --- */
 /* All open requests are void. CAIRN_E_AGAIN: MPI still reads from the buffer of a long send. */

@@ -329,7 +329,17 @@ void cairn_cut_rolled_back(cairn_process *p, uint64_t snapshot)
     forget_cut(p);
 }
 
-static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
+void cairn_commit_task_free(task *t)
+{
+    if (t != NULL) {
+        free((void *)(uintptr_t)t->commit.parts);
+        free((void *)(uintptr_t)t->commit.lamport);
+        free((void *)(uintptr_t)t->commit.vector);
+        free(t);
+    }
+}
+
+task *cairn_commit_task(cairn_process *p, uint64_t attempt, uint64_t step)
 {
     task *t = calloc(1, sizeof *t);
     cairn_part_seal *seals = calloc(p->count, sizeof *seals);
@@ -341,8 +351,7 @@ static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
         free(seals);
         free(lamport);
         free(vector);
-        cairn_core_event(p, CL_FAILED, attempt);
-        return;
+        return NULL;
     }
     for (uint32_t i = 0; i < p->count; i++) {
         const part_report *r = &p->reports[i];
@@ -368,7 +377,18 @@ static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
     t->commit.parts = seals;
     t->commit.lamport = lamport;
     t->commit.vector = vector;
-    cairn_writer_post(p, t);
+    return t;
+}
+
+static void post_commit(cairn_process *p, uint64_t attempt, uint64_t step)
+{
+    task *t = cairn_commit_task(p, attempt, step);
+
+    if (t == NULL) {
+        cairn_core_event(p, CL_FAILED, attempt);
+        return;
+    }
+    cairn_writer_post(&p->writer, t);
 }
 
 static void note_end(cairn_process *p, const cl_output *out)
@@ -396,7 +416,10 @@ static void note_end(cairn_process *p, const cl_output *out)
                 forget_cut(p);
             }
         }
-        p->level.local = cairn_level_of(p, out->attempt) == CAIRN_LEVEL_LOCAL ? out->attempt : p->level.local;
+        if (cairn_level_of(p, out->attempt) == CAIRN_LEVEL_LOCAL) {
+            p->level.local = out->attempt;
+            cairn_flush_committed(p, out->attempt);
+        }
         cairn_copies_committed(p, out->attempt);
         cairn_snapshot_ended(p, true, false, out->attempt);
     }
@@ -526,9 +549,10 @@ static void begin_writing(cairn_process *p)
     t->cut = c;
     t->local = cairn_level_of(p, t->attempt) == CAIRN_LEVEL_LOCAL;
     t->stay = p->level.local;
+    t->stay_too = p->flush.number;
     c->complete = false; /* written once */
     c->writing = true;
-    cairn_writer_post(p, t);
+    cairn_writer_post(&p->writer, t);
     (void)cairn_copies_taken(p, c);
 }
 
@@ -575,10 +599,11 @@ void cairn_shell_drive(cairn_process *p)
     if (p->cut != NULL && p->cut->complete && !p->cut->writing) {
         begin_writing(p);
     }
+    cairn_flush_drive(p);
     if (!atomic_load_explicit(&p->writer.news, memory_order_acquire)) {
         return;
     }
-    for (task *t = cairn_writer_results(p); t != NULL;) {
+    for (task *t = cairn_writer_results(&p->writer); t != NULL;) {
         task *next = t->next;
 
         if (t->kind == TASK_PART) {

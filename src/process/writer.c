@@ -1,4 +1,5 @@
-/* The writer thread: makes parts, commit records and removals durable, one after the other. It never touches MPI. */
+/* The writer thread: makes parts, commit records and removals durable, one after the other. Another one of its kind sends local
+ * parts on to DIR (flush.c), so that nothing waits for that. Neither touches MPI. */
 #include "process/consensus.h"
 
 #include <signal.h>
@@ -64,7 +65,7 @@ static void write_part(const cairn_process *p, task *t)
                                         .payload = n->payload};
     }
     if (t->local) {
-        cairn_local_sweep(p, t->stay);
+        cairn_local_sweep(p, c->head.number, t->stay, t->stay_too);
         cairn_local_folder(p, c->head.number, path);
     } else {
         cairn_store_snapshot_path(path, sizeof path, p->dir, c->head.number);
@@ -129,14 +130,18 @@ static void perform(const cairn_process *p, task *t)
     case TASK_IMAGE:
         cairn_consensus_write_image(p, t);
         break;
+    case TASK_FLUSH:
+        cairn_end_if_superseded(p);
+        cairn_flush_copy(p, t);
+        break;
     }
     t->cpu = thread_cpu() - begin;
 }
 
 static void *writer_main(void *argument)
 {
-    cairn_process *p = argument;
-    writer *w = &p->writer;
+    writer *w = argument;
+    cairn_process *p = w->process;
     uint64_t one = 1;
 
     pthread_mutex_lock(&w->mutex);
@@ -172,28 +177,26 @@ static void *writer_main(void *argument)
     return NULL;
 }
 
-cairn_status cairn_writer_start(cairn_process *p)
+cairn_status cairn_writer_start(cairn_process *p, writer *w)
 {
-    writer *w = &p->writer;
     sigset_t all;
     sigset_t old;
     int failed;
 
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->wake, NULL);
+    w->process = p;
     w->queue_end = &w->queue;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    failed = pthread_create(&w->thread, NULL, writer_main, p);
+    failed = pthread_create(&w->thread, NULL, writer_main, w);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     w->started = failed == 0;
     return failed == 0 ? CAIRN_OK : CAIRN_E_NOMEM;
 }
 
-void cairn_writer_end(cairn_process *p)
+void cairn_writer_end(writer *w)
 {
-    writer *w = &p->writer;
-
     if (!w->started) {
         return;
     }
@@ -205,10 +208,8 @@ void cairn_writer_end(cairn_process *p)
     w->started = false;
 }
 
-void cairn_writer_post(cairn_process *p, task *t)
+void cairn_writer_post(writer *w, task *t)
 {
-    writer *w = &p->writer;
-
     t->next = NULL;
     pthread_mutex_lock(&w->mutex);
     *w->queue_end = t;
@@ -224,13 +225,12 @@ void cairn_writer_ask(cairn_process *p, task_kind kind, uint64_t attempt)
     if (t != NULL) {
         t->kind = kind;
         t->attempt = attempt;
-        cairn_writer_post(p, t);
+        cairn_writer_post(&p->writer, t);
     }
 }
 
-task *cairn_writer_results(cairn_process *p)
+task *cairn_writer_results(writer *w)
 {
-    writer *w = &p->writer;
     task *results;
 
     pthread_mutex_lock(&w->mutex);
@@ -241,9 +241,8 @@ task *cairn_writer_results(cairn_process *p)
     return results;
 }
 
-bool cairn_writer_idle(cairn_process *p)
+bool cairn_writer_idle(writer *w)
 {
-    writer *w = &p->writer;
     bool idle;
 
     pthread_mutex_lock(&w->mutex);

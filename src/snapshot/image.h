@@ -82,6 +82,12 @@ cairn_status cairn_part_write(const char *dir, const cairn_part_head *head, cons
                               size_t state_count, const cairn_in_flight *messages, size_t message_count,
                               cairn_part_seal *seal, cairn_error *error);
 
+/* Put a part that is under `source` under dir/process-NNNNNN.h5 as durably, byte by byte, while it is checked against the seal.
+ * unwanted: as in the head, or NULL. On error nothing is left under either name there. As above, and CAIRN_E_NOT_FOUND,
+ * CAIRN_E_CORRUPT: of the source. Thread-safe. */
+cairn_status cairn_part_copy(const char *source, const char *dir, uint32_t process, const cairn_part_seal *expected,
+                             const atomic_bool *unwanted, cairn_error *error);
+
 typedef struct cairn_part cairn_part;
 
 /* Open a part and check all of it: seal against `expected` (NULL: only against itself), format version, head,

@@ -110,7 +110,7 @@ bool cairn_intervals_parse(const char *text, cairn_intervals *out)
 {
     bool shared = false;
 
-    *out = (cairn_intervals){.shared = 30.0, .local = -1.0, .memory = -1.0};
+    *out = (cairn_intervals){.shared = 30.0, .local = -1.0, .memory = -1.0, .flush = -1.0};
     if (strchr(text, '=') == NULL) {
         return take_shared(text, strlen(text), out);
     }
@@ -125,12 +125,17 @@ bool cairn_intervals_parse(const char *text, cairn_intervals *out)
             good = take_seconds(text + 6, length - 6, &out->local);
         } else if (length >= 7 && memcmp(text, "memory=", 7) == 0 && out->memory < 0.0) {
             good = take_seconds(text + 7, length - 7, &out->memory);
+        } else if (length >= 6 && memcmp(text, "flush=", 6) == 0 && out->flush < 0.0) {
+            good = take_seconds(text + 6, length - 6, &out->flush);
         }
         if (!good) {
             return false;
         }
         if (text[length] == '\0') {
-            return true;
+            if (out->flush >= 0.0 && !shared) {
+                out->shared = -1.0;
+            }
+            return out->flush < 0.0 || out->local >= 0.0;
         }
         text += length + 1;
     }

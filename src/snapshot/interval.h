@@ -42,11 +42,12 @@ double cairn_interval_expected_time(double work, double interval, double cost, d
 
 /* What CAIRN_INTERVAL and --interval say: seconds, "auto" or "off" for snapshots in DIR; or a list of levels, each once,
  * parted by commas: shared=SECONDS|auto|off, local=SECONDS for those that are on the hosts of their processes, and
- * memory=SECONDS for those that are in memory only. A level that is not named: 30 seconds for shared, none for the others. */
+ * memory=SECONDS for those that are in memory only; and flush=SECONDS, with local, for how often the newest local one is sent on to
+ * DIR. A level that is not named: 30 seconds for shared, none if there is a flush, none for the others. */
 typedef struct cairn_intervals {
     double shared; /* < 0: off */
     bool shared_auto;
-    double local, memory; /* < 0: none */
+    double local, memory, flush; /* < 0: none */
 } cairn_intervals;
 bool cairn_intervals_parse(const char *text, cairn_intervals *out);
 

@@ -50,6 +50,10 @@ newer() {
     [ "$newest" -gt "$((10#${durable:-0}))" ]
 }
 
+recovered_often() {
+    [ "$(grep -c 'recovered in place' "$err")" -ge "$1" ]
+}
+
 in_dir_and_newer() {
     kill -USR1 "$pid"
     until_true 30 has_committed "$dir" || fail "$what: no snapshot in DIR"
@@ -140,7 +144,43 @@ until_true 30 grep -q 'was not written on the hosts: the next one is in DIR' "$e
 until_true 30 has_committed "$dir" || fail "$what: no snapshot in DIR"
 answered 0 0
 
+in_dir() {
+    has_committed "$dir" && newer
+}
+
+echo "- sent on to DIR: the hosts' folders are lost with all processes, and what was sent on is there"
+place local=0.1,flush=0.3
+until_true 30 in_dir || fail "$what: nothing was sent on"
+die rm -rf "$local"
+answered 0 1
+expect_text "$err" 'restarted from snapshot [0-9]+ \(step [0-9]+, taken 20[-0-9T:Z]+\):' "the restart"
+run "$cairn" verify "$dir"
+expect_code 0 "verify what was sent on"
+
+echo "- sent on to DIR, and in place: with what is under way then, no part is mixed up"
+place local=0.05,flush=0.05 --spares 3
+kills=0
+for victim in 1 0 2; do
+    until_true 30 in_dir || fail "$what: nothing was sent on"
+    kill -KILL "$(pid_of $victim)"
+    until_true 30 recovered_often $((++kills)) || fail "$what: process $victim was not replaced"
+done
+answered 3 0
+run "$cairn" verify "$dir"
+expect_code 0 "verify what was sent on"
+
+echo "- sent on to a DIR that takes nothing: it is said, and the job goes on"
+place local=0.1,flush=0.1
+rm -rf "$dir/snapshots"
+: >"$dir/snapshots"
+until_true 30 grep -q "snapshot [0-9]* not sent on to $dir: " "$err" || fail "$what: nothing is said"
+rm "$dir/snapshots"
+until_true 30 has_committed "$dir" || fail "$what: not sent on when it could be"
+answered 0 0
+
 echo "- what does not fit is refused"
+run "$cairn" run -n 3 --interval flush=1 --dir "$dir" -- "${heat[@]}"
+expect_code 2 "nothing to send on"
 run "$cairn" run -n 3 --interval local=1 --dir "$dir" -- "${heat[@]}"
 expect_code 2 "local snapshots without a folder"
 run "$cairn" run -n 3 --local "$local" --dir "$dir" -- "${heat[@]}"

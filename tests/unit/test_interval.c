@@ -152,6 +152,11 @@ static void test_levels(void)
     CU_ASSERT(cairn_intervals_parse("shared=9,local=3,memory=1", &i) && i.shared == 9.0 && i.local == 3.0 &&
               i.memory == 1.0);
     CU_ASSERT(cairn_intervals_parse("local=4", &i) && i.shared == 30.0 && i.local == 4.0 && i.memory < 0.0);
+    CU_ASSERT(cairn_intervals_parse("flush=9,local=3", &i) && i.shared < 0.0 && i.local == 3.0 && i.flush == 9.0);
+    CU_ASSERT(cairn_intervals_parse("local=3,flush=9,shared=60", &i) && i.shared == 60.0 && i.flush == 9.0);
+    CU_ASSERT(cairn_intervals_parse("local=3", &i) && i.flush < 0.0);
+    CU_ASSERT(!cairn_intervals_parse("flush=9", &i) && !cairn_intervals_parse("memory=3,flush=9", &i) &&
+              !cairn_intervals_parse("local=3,flush=1,flush=2", &i) && !cairn_intervals_parse("local=3,flush=x", &i));
     CU_ASSERT(!cairn_intervals_parse("local=4,local=5", &i) && !cairn_intervals_parse("local=off", &i));
     for (size_t k = 0; k < sizeof wrong / sizeof wrong[0]; k++) {
         if (cairn_intervals_parse(wrong[k], &i)) {
