@@ -1,4 +1,4 @@
-/* cairn list: the snapshots of DIR, and for each whether a restart would use it. */
+/* cairn list: the snapshots of DIR, and for each whether a restart would use it; and what this host has of local ones. */
 #include "cli/cli.h"
 #include "cli/common.h"
 
@@ -10,23 +10,30 @@
 
 static void print_help(void)
 {
-    printf("Usage: cairn list [OPTIONS] DIR\n"
-           "List the snapshots in DIR/snapshots, newest first, and say for each whether a restart would use it.\n"
-           "\n"
-           "  -q, --quick  check only the commit records and the seals of the parts, not every byte: fast, but a part\n"
-           "               with damage inside is taken for whole\n"
-           "  -j, --json   print a JSON array\n"
-           "  -h, --help   this text\n"
-           "\n"
-           "Columns: NUMBER of the snapshot; COMMITTED, when, in UTC; STEP of the cut, - if its processes count none;\n"
-           "PROCESSES that took it; BYTES of its files; MESSAGES in flight in the cut (- with --quick); USE: yes, or "
-           "no and\n"
-           "why. The one that a restart would use is marked with *.\n"
-           "The run is that of DIR/run.json; without that file snapshots of any run count.\n"
-           "\n"
-           "Exit codes: 0 listed, also when nothing can be used; 1 DIR is not there; 2 wrong usage; 73, 74 cannot "
-           "read.\n");
+    printf(
+        "Usage: cairn list [OPTIONS] DIR\n"
+        "List the snapshots in DIR/snapshots, newest first, and say for each whether a restart would use it.\n"
+        "\n"
+        "  -q, --quick  check only the commit records and the seals of the parts, not every byte: fast, but a part\n"
+        "               with damage inside is taken for whole\n"
+        "  -j, --json   print a JSON array\n"
+        "  -h, --help   this text\n"
+        "\n"
+        "Columns: NUMBER of the snapshot; COMMITTED, when, in UTC; STEP of the cut, - if its processes count none;\n"
+        "PROCESSES that took it; BYTES of its files; MESSAGES in flight in the cut (- with --quick); USE: yes, or "
+        "no and\n"
+        "why. The one that a restart would use is marked with *.\n"
+        "The run is that of DIR/run.json; without that file snapshots of any run count.\n"
+        "If it takes snapshots in a folder of each host (cairn run --local), the parts that are on this host follow;\n"
+        "in JSON they are of \"level\" local, and whether they are usable is null: it is in the job's log.\n"
+        "\n"
+        "Exit codes: 0 listed, also when nothing can be used; 1 DIR is not there; 2 wrong usage; 73, 74 cannot "
+        "read.\n");
 }
+
+static const char local_rule[] =
+    "a restart on the same hosts goes on from the newest one, if it is newer than those in "
+    "DIR, the job's log has it as committed, and all parts are still there";
 
 static const char *const use_texts[] = {"yes", "uncommitted", "damaged", "other run", "unreadable"};
 
@@ -54,6 +61,13 @@ typedef struct row {
     int64_t messages;
     bool restart; /* this is the one */
 } row;
+
+/* Of local snapshots. */
+typedef struct hosted {
+    char folder[CAIRN_PATH_BYTES];
+    cairn_local_entry *entries;
+    size_t count;
+} hosted;
 
 static void print_table(const row *rows, size_t count)
 {
@@ -84,9 +98,9 @@ static json_t *json_row(const row *one)
 {
     const cairn_entry *entry = one->entry;
     const cairn_commit *commit = entry->commit;
-    json_t *value = json_pack("{s:I, s:b, s:s, s:b, s:s, s:I}", "number", (json_int_t)entry->number, "usable",
-                              entry->use == CAIRN_USE_YES, "use", use_texts[entry->use], "restart", one->restart, "why",
-                              "", "bytes", (json_int_t)entry->bytes);
+    json_t *value = json_pack("{s:I, s:s, s:b, s:s, s:b, s:s, s:I}", "number", (json_int_t)entry->number, "level",
+                              "shared", "usable", entry->use == CAIRN_USE_YES, "use", use_texts[entry->use], "restart",
+                              one->restart, "why", "", "bytes", (json_int_t)entry->bytes);
 
     if (value == NULL) {
         return NULL;
@@ -102,26 +116,87 @@ static json_t *json_row(const row *one)
     return value;
 }
 
-static int print_rows(const row *rows, size_t count, const char *dir, bool json)
+static void print_local(const hosted *h)
+{
+    if (h->count > 0) {
+        printf("\non this host, in %s; %s:\n", h->folder, local_rule);
+    }
+    for (size_t i = 0; i < h->count; i++) {
+        const cairn_local_entry *entry = &h->entries[i];
+        char step[24] = "-";
+        char bytes[16];
+
+        if (entry->count != 0) {
+            cairn_cli_step(step, entry->step);
+        }
+        cairn_cli_human(bytes, entry->bytes);
+        printf("  %06" PRIu64 "   step %s, %s: %zu of %" PRIu32 " parts, of processes", entry->number, step, bytes,
+               entry->piece_count, entry->count);
+        for (size_t k = 0; k < entry->piece_count; k++) {
+            printf("%s %" PRIu32, k == 0 ? "" : ",", entry->pieces[k].process);
+        }
+        printf("\n");
+        for (size_t k = 0; k < entry->piece_count; k++) {
+            if (entry->pieces[k].why[0] != '\0') {
+                printf("           no: %s\n", entry->pieces[k].why);
+            }
+        }
+    }
+}
+
+static json_t *json_local(const hosted *h, const cairn_local_entry *entry)
+{
+    json_t *parts = json_array();
+    json_t *value;
+
+    for (size_t i = 0; i < entry->piece_count && parts != NULL; i++) {
+        (void)json_array_append_new(parts, json_pack("{s:I, s:b, s:o}", "process", (json_int_t)entry->pieces[i].process,
+                                                     "whole", entry->pieces[i].why[0] == '\0', "why",
+                                                     cairn_json_text(entry->pieces[i].why)));
+    }
+    value = json_pack("{s:I, s:s, s:n, s:s, s:b, s:s, s:I, s:n, s:n, s:o?, s:I, s:o, s:o}", "number",
+                      (json_int_t)entry->number, "level", "local", "usable", "use", "local", "restart", 0, "why",
+                      local_rule, "bytes", (json_int_t)entry->bytes, "messages", "committed", "step",
+                      entry->count == 0 ? NULL : cairn_cli_json_step(entry->step), "processes",
+                      (json_int_t)entry->count, "folder", cairn_json_text(h->folder), "parts", parts);
+    return value;
+}
+
+static int print_rows(const row *rows, size_t count, const hosted *h, const char *dir, bool json)
 {
     json_t *array;
 
     if (!json) {
         if (count == 0) {
             fprintf(stderr, "cairn: list: %s: no snapshots yet\n", dir);
-            return CAIRN_EXIT_OK;
+        } else {
+            print_table(rows, count);
         }
-        print_table(rows, count);
+        print_local(h);
         return fflush(stdout) == 0 ? CAIRN_EXIT_OK : CAIRN_EXIT_IO;
     }
     array = json_array();
-    for (size_t i = 0; i < count && array != NULL; i++) {
-        if (json_array_append_new(array, json_row(&rows[i])) != 0) {
+    for (size_t i = 0; i < count + h->count && array != NULL; i++) {
+        if (json_array_append_new(array, i < count ? json_row(&rows[i]) : json_local(h, &h->entries[i - count])) != 0) {
             json_decref(array);
             array = NULL;
         }
     }
     return cairn_cli_print_json("list", array);
+}
+
+/* What this host has of the run's local snapshots; when that cannot be read it is said. */
+static void find_local(const cairn_run_record *record, cairn_depth depth, hosted *h)
+{
+    cairn_error error;
+
+    if (record == NULL || record->local == NULL || record->finished) {
+        return;
+    }
+    cairn_store_local_root(h->folder, sizeof h->folder, record->local, record->run);
+    if (cairn_store_list_local(record->local, record->run, depth, &h->entries, &h->count, &error) != CAIRN_OK) {
+        fprintf(stderr, "cairn: list: %s\n", error.text);
+    }
 }
 
 static int list(const char *dir, cairn_depth depth, bool json)
@@ -130,6 +205,7 @@ static int list(const char *dir, cairn_depth depth, bool json)
     cairn_entry *entries = NULL;
     size_t count = 0;
     row *rows = NULL;
+    hosted here = {.count = 0};
     bool found = false;
     cairn_error error;
     int code = CAIRN_EXIT_FAILURE;
@@ -164,8 +240,10 @@ static int list(const char *dir, cairn_depth depth, bool json)
         rows[i].restart = !found;
         found = true;
     }
-    code = print_rows(rows, count, dir, json);
+    find_local(record, depth, &here);
+    code = print_rows(rows, count, &here, dir, json);
 out:
+    cairn_store_list_local_free(here.entries, here.count);
     free(rows);
     cairn_store_list_free(entries, count);
     cairn_run_record_free(record);

@@ -499,6 +499,8 @@ cairn_status cairn_run_launch_begin(cairn_run *run, cairn_error *error)
     }
     /* Noted first: a launch that was never noted could be taken for a later one. */
     run->record->launches++;
+    free(run->record->local);
+    run->record->local = run->options.local == NULL ? NULL : strdup(run->options.local);
     status = cairn_run_record_write(run->options.dir, run->record, error);
     if (status == CAIRN_E_FULL && run->failure_count > 0) {
         cairn_run_say(run, "the restart cannot be noted, but goes on: %s", error->text);

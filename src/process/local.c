@@ -18,8 +18,7 @@ void cairn_local_folder(const cairn_process *p, uint64_t number, char path[CAIRN
 
 void cairn_local_part(const cairn_process *p, uint64_t number, char path[CAIRN_LOCAL_BYTES])
 {
-    (void)snprintf(path, CAIRN_LOCAL_BYTES, "%s/cairn-%s/%06" PRIu64 "/process-%06" PRIu32 ".h5", p->local, p->run,
-                   number, p->self);
+    cairn_store_local_part(path, CAIRN_LOCAL_BYTES, p->local, p->run, number, p->self);
 }
 
 void cairn_local_sweep(const cairn_process *p, uint64_t below, uint64_t but, uint64_t and_but)
@@ -32,7 +31,7 @@ void cairn_local_sweep(const cairn_process *p, uint64_t below, uint64_t but, uin
     if (p->local[0] == '\0') {
         return;
     }
-    (void)snprintf(root, sizeof root, "%s/cairn-%s", p->local, p->run);
+    cairn_store_local_root(root, sizeof root, p->local, p->run);
     folder = opendir(root);
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         char *end;
@@ -43,6 +42,8 @@ void cairn_local_sweep(const cairn_process *p, uint64_t below, uint64_t but, uin
             continue;
         }
         cairn_local_part(p, number, path);
+        (void)unlink(path);
+        (void)snprintf(path + strlen(path), sizeof path - strlen(path), ".tmp"); /* of who was killed at it */
         (void)unlink(path);
         cairn_local_folder(p, number, path);
         (void)rmdir(path); /* by whoever is the last */

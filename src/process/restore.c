@@ -83,6 +83,7 @@ static cairn_status keep_record(cairn_process *p, cairn_error *error)
     if (status == CAIRN_OK) {
         (void)snprintf(p->run, sizeof p->run, "%s", record.run);
         p->own_record = true;
+        record.local = getenv(CAIRN_ENV_LOCAL);
         status = cairn_run_record_write(p->dir, &record, error);
     }
     return status;

@@ -1,4 +1,5 @@
 /* DIR/run.json. {"format":1,"run":"0123456789abcdef","finished":false,"launches":1,"arguments":["scan",...]}
+ * and, if there are snapshots on the hosts, "local":"/their/folder".
  * JSON holds Unicode only; an argument that is none is a list of its bytes instead of a text. */
 #include "base/durable.h"
 #include "snapshot/json.h"
@@ -62,6 +63,7 @@ static cairn_status take_record(const json_t *root, const char *path, cairn_run_
     const json_t *launches = json_object_get(root, "launches");
     const json_t *arguments = json_object_get(root, "arguments");
     const json_t *format = json_object_get(root, "format");
+    const json_t *local = json_object_get(root, "local");
 
     if (!json_is_integer(format)) {
         return cairn_fail(error, CAIRN_E_CORRUPT, "%s: format is missing", path);
@@ -85,6 +87,10 @@ static cairn_status take_record(const json_t *root, const char *path, cairn_run_
     record->arguments = calloc(json_array_size(arguments) + 1, sizeof *record->arguments);
     if (record->arguments == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", path);
+    }
+    record->local = local == NULL ? NULL : text_of(local);
+    if (local != NULL && record->local == NULL) {
+        return cairn_fail(error, CAIRN_E_CORRUPT, "%s: local is no text", path);
     }
     for (size_t i = 0; i < json_array_size(arguments); i++) {
         record->arguments[i] = text_of(json_array_get(arguments, i));
@@ -169,6 +175,9 @@ cairn_status cairn_run_record_write(const char *dir, const cairn_run_record *rec
     }
     root = json_pack("{s:i, s:s, s:b, s:I, s:O}", "format", CAIRN_FORMAT, "run", record->run, "finished",
                      record->finished ? 1 : 0, "launches", (json_int_t)record->launches, "arguments", arguments);
+    if (root != NULL && record->local != NULL) {
+        good = good && json_object_set_new(root, "local", cairn_json_text(record->local)) == 0;
+    }
     text = good && root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
     status = text != NULL ? cairn_make_folders(dir, error) : cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", path);
     if (status == CAIRN_OK) {
@@ -189,5 +198,6 @@ void cairn_run_record_free(cairn_run_record *record)
         free(record->arguments[i]);
     }
     free(record->arguments);
+    free(record->local);
     free(record);
 }

@@ -82,6 +82,27 @@ cairn_status cairn_store_list(const char *dir, const char *run, cairn_depth dept
                               cairn_error *error);
 void cairn_store_list_free(cairn_entry *entries, size_t count);
 
+/* What lies of a run in the folder `local` of this host (process/levels.c): parts of snapshots of which the log says whether
+ * they count, and only those of this host's processes. */
+typedef struct cairn_local_piece {
+    uint32_t process;
+    char why[200]; /* it is damaged or cannot be read; empty: it is whole as far as was checked */
+} cairn_local_piece;
+typedef struct cairn_local_entry {
+    uint64_t number, step;
+    uint32_t count;            /* of processes that took it; 0: no part can be read */
+    uint64_t bytes;            /* of the parts that are here */
+    cairn_local_piece *pieces; /* by process */
+    size_t piece_count;        /* at least one */
+} cairn_local_entry;
+/* Newest first; none: an empty list. CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. Free with cairn_store_list_local_free. */
+cairn_status cairn_store_list_local(const char *local, const char *run, cairn_depth depth, cairn_local_entry **entries,
+                                    size_t *count, cairn_error *error);
+void cairn_store_list_local_free(cairn_local_entry *entries, size_t count);
+void cairn_store_local_root(char *path, size_t bytes, const char *local, const char *run);
+void cairn_store_local_part(char *path, size_t bytes, const char *local, const char *run, uint64_t number,
+                            uint32_t process);
+
 /* dir holds a commit record, whole or not, or one that may have been chosen: something that a fresh start would
  * forget. */
 bool cairn_store_has_committed(const char *dir);
@@ -104,6 +125,7 @@ typedef struct cairn_run_record {
     uint32_t launches; /* so far */
     uint32_t argument_count;
     char **arguments; /* owned; the job's command line */
+    char *local;      /* owned; the folder on each host for local snapshots; NULL: there are none */
 } cairn_run_record;
 /* CAIRN_E_NOT_FOUND when there is none; CAIRN_E_CORRUPT names the fault. Free with cairn_run_record_free. */
 cairn_status cairn_run_record_read(const char *dir, cairn_run_record **out, cairn_error *error);

@@ -50,6 +50,10 @@ newer() {
     [ "$newest" -gt "$((10#${durable:-0}))" ]
 }
 
+is_listed() {
+    "$cairn" list "$dir" 2>/dev/null | grep -Eq '^  [0-9]{6} +step [0-9]+, .*: 3 of 3 parts, of processes 0, 1, 2$'
+}
+
 recovered_often() {
     [ "$(grep -c 'recovered in place' "$err")" -ge "$1" ]
 }
@@ -78,6 +82,7 @@ is_over() {
 echo "- all processes are lost: from the folder, nothing is in DIR"
 place shared=off,local=0.2
 until_true 30 newer || fail "$what: no local snapshot"
+until_true 30 is_listed || fail "$what: cairn list does not know it"
 die true
 answered 0 1
 expect_text "$err" 'restarted from snapshot [0-9]+ \(step [0-9]+, taken 20[-0-9T:Z]+\) from the hosts of its processes' "what is said"

@@ -126,6 +126,53 @@ static json_t *object_at(json_t *array, size_t index, json_int_t number)
     return object;
 }
 
+/* The parts of processes 0 and 2 of three are on this host, the second one damaged. */
+static void list_local(cairn_run_record *record)
+{
+    char local[PATH_ROOM];
+    char path[PATH_ROOM];
+    char copy[PATH_ROOM];
+    cairn_error error = {CAIRN_OK, ""};
+    cairn_part_seal seal;
+    json_t *array;
+    json_t *parts;
+
+    sample_folder(local);
+    record->local = local;
+    CU_ASSERT_EQUAL(cairn_run_record_write(dir, record, &error), CAIRN_OK);
+    CU_ASSERT_EQUAL(run("list", dir, NULL, NULL), 0);
+    CU_ASSERT_TRUE(!has(out, "on this host"));
+    cairn_store_local_root(path, sizeof path, local, SAMPLE_RUN);
+    CU_ASSERT_EQUAL(mkdir(path, 0777), 0);
+    (void)snprintf(copy, sizeof copy, "%.4000s/000009", path);
+    CU_ASSERT_EQUAL(mkdir(copy, 0777), 0);
+    for (uint32_t i = 0; i < 3; i += 2) {
+        CU_ASSERT_EQUAL(sample_part(local, SAMPLE_RUN, 9, i, 3, &seal, &error), CAIRN_OK);
+        cairn_store_part_path(path, sizeof path, local, 9, i);
+        cairn_store_local_part(copy, sizeof copy, local, SAMPLE_RUN, 9, i);
+        CU_ASSERT_EQUAL(cairn_part_copy(path, "/nonexistent/nor/that", i, &(cairn_part_seal){0}, NULL, &error),
+                        CAIRN_E_CORRUPT); /* another seal */
+        sample_copy(path, copy);
+    }
+    CU_ASSERT_EQUAL(run("list", dir, NULL, NULL), 0);
+    CU_ASSERT_TRUE(has(out, "* 000003") && has(out, "on this host, in ") && has(out, "  000009   step 90, "));
+    CU_ASSERT_TRUE(has(out, "2 of 3 parts, of processes 0, 2\n"));
+    sample_flip(copy, 0.6);
+    CU_ASSERT_EQUAL(run("list", "--json", dir, NULL), 0);
+    array = json_loads(out, 0, NULL);
+    CU_ASSERT_EQUAL_FATAL(json_array_size(array), 5);
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(object_at(array, 0, 4), "level")), "shared");
+    CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(object_at(array, 4, 9), "level")), "local");
+    CU_ASSERT_TRUE(json_is_null(json_object_get(object_at(array, 4, 9), "usable")));
+    parts = json_object_get(object_at(array, 4, 9), "parts");
+    CU_ASSERT_EQUAL(json_array_size(parts), 2);
+    CU_ASSERT_TRUE(json_is_true(json_object_get(json_array_get(parts, 0), "whole")));
+    CU_ASSERT_TRUE(json_is_false(json_object_get(json_array_get(parts, 1), "whole")));
+    json_decref(array);
+    sample_remove(local);
+    record->local = NULL;
+}
+
 static void list_marks_what_a_restart_uses(void)
 {
     cairn_run_record record = {.run = SAMPLE_RUN};
@@ -161,6 +208,7 @@ static void list_marks_what_a_restart_uses(void)
     CU_ASSERT_TRUE(json_is_false(json_object_get(object_at(array, 2, 2), "restart")));
     CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(object_at(array, 3, 1), "use")), "other run");
     json_decref(array);
+    list_local(&record);
     record.finished = true;
     CU_ASSERT_EQUAL(cairn_run_record_write(dir, &record, &error), CAIRN_OK);
     CU_ASSERT_EQUAL(run("list", dir, NULL, NULL), 0);

@@ -439,7 +439,50 @@ static void hdf5_reads_the_same(void)
     end();
 }
 
+/* A part of process 1 in `folder`, and its way to another one. */
+static void copied_as_it_is(void)
+{
+    atomic_bool unwanted = false;
+    cairn_part_seal seal;
+    cairn_error error = {CAIRN_OK, ""};
+    char to[PATH_ROOM + 8];
+    char copy[PATH_ROOM + 40];
+    char temporary[PATH_ROOM + 48];
+    char source[PATH_ROOM];
+    size_t bytes = 0;
+    size_t copied = 0;
+    char *before;
+    char *after;
+
+    begin();
+    CU_ASSERT_EQUAL(sample_part(folder, SAMPLE_RUN, 3, 1, 2, &seal, &error), CAIRN_OK);
+    cairn_store_part_path(source, sizeof source, folder, 3, 1);
+    (void)snprintf(to, sizeof to, "%s/a/b", folder);
+    (void)snprintf(copy, sizeof copy, "%s/process-000001.h5", to);
+    (void)snprintf(temporary, sizeof temporary, "%s.tmp", copy);
+    CU_ASSERT_EQUAL(cairn_part_copy(source, to, 1, &seal, &unwanted, &error), CAIRN_OK);
+    before = sample_load(source, &bytes);
+    after = sample_load(copy, &copied);
+    CU_ASSERT_TRUE(after != NULL && bytes == copied && memcmp(before, after, bytes) == 0);
+    free(before);
+    free(after);
+    CU_ASSERT_EQUAL(unlink(copy), 0);
+    unwanted = true;
+    CU_ASSERT_EQUAL(cairn_part_copy(source, to, 1, &seal, &unwanted, &error), CAIRN_E_STOPPED);
+    CU_ASSERT_TRUE(!sample_exists(copy) && !sample_exists(temporary));
+    seal.bytes++;
+    CU_ASSERT_EQUAL(cairn_part_copy(source, to, 1, &seal, NULL, &error), CAIRN_E_CORRUPT);
+    seal.bytes--;
+    sample_flip(source, 0.7); /* the seal of the file is as it was */
+    CU_ASSERT_EQUAL(cairn_part_copy(source, to, 1, &seal, NULL, &error), CAIRN_E_CORRUPT);
+    CU_ASSERT_TRUE(strstr(error.text, source) != NULL);
+    CU_ASSERT_TRUE(!sample_exists(copy) && !sample_exists(temporary));
+    CU_ASSERT_EQUAL(cairn_part_copy("/nonexistent", to, 1, &seal, NULL, &error), CAIRN_E_NOT_FOUND);
+    end();
+}
+
 UNIT_MAIN("image", {"states of all types, kinds and ranks", states_round_trip}, {"head", head_round_trip},
           {"head of many processes", head_of_many_processes}, {"messages", messages_round_trip},
           {"only empty messages", only_empty_messages}, {"slabs by any division", slabs_by_any_division},
-          {"wrong use", slab_wrong_use}, {"HDF5 reads the same", hdf5_reads_the_same})
+          {"wrong use", slab_wrong_use}, {"copied as it is", copied_as_it_is},
+          {"HDF5 reads the same", hdf5_reads_the_same})
