@@ -6,6 +6,9 @@
 #ifndef CAIRN_BASE_ENVIRONMENT_H
 #define CAIRN_BASE_ENVIRONMENT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define CAIRN_ENV_DIR          "CAIRN_DIR"          /* no DIR: no snapshots, no restart                              */
 #define CAIRN_ENV_RUN          "CAIRN_RUN"          /* id of the run, 16 hex digits; only `cairn run` sets it        */
 #define CAIRN_ENV_LAUNCH       "CAIRN_LAUNCH"       /* 0 for the first launch of a run: the incarnation              */
@@ -38,5 +41,11 @@
 
 #define CAIRN_KEEP_DEFAULT         2
 #define CAIRN_WAIT_TIMEOUT_DEFAULT 600.0
+
+/* What CAIRN_COPIES and --copies say, if it is not "none": "partner" (*group_size is 0), "xor" or "xor=PROCESSES": groups of
+ * about so many. false: none of these. */
+#define CAIRN_COPIES_GROUP     4
+#define CAIRN_COPIES_GROUP_MAX 16
+bool cairn_copies_kind(const char *text, uint32_t *group_size);
 
 #endif

@@ -45,6 +45,8 @@ static const char help_text[] =
     "of\n"
     "                          another process, on another host if there is one, so that who takes a place needs no\n"
     "                          file (default none)\n"
+    "      --copies xor[=G]    the same in groups of about G (default 4) processes of different hosts, which keep a\n"
+    "                          parity of their parts: 1 / (G - 1) of the memory, and one death a group\n"
     "      --survive           when a process dies, the others go on without a restart, if the job can (scan)\n"
     "      --restarts K        give up after K restarts (default 10)\n"
     "      --hang-timeout S    restart when no process has sent, received, passed a safe point or reported\n"
@@ -281,6 +283,8 @@ static int parse_snapshot_option(cairn_run_options *options, int option, const c
 
 static int parse_option(cairn_run_options *options, int option, const char *value)
 {
+    uint32_t size;
+
     switch (option) {
     case 'n':
         return whole_of(value, 1, 1e6, &options->count) ? -1
@@ -332,9 +336,9 @@ static int parse_option(cairn_run_options *options, int option, const char *valu
                                                        : cairn_run_usage("--local %s: a whole path is needed", value);
     case OPTION_COPIES:
         options->copies = value;
-        return strcmp(value, "none") == 0 || strcmp(value, "partner") == 0
+        return strcmp(value, "none") == 0 || cairn_copies_kind(value, &size)
                    ? -1
-                   : cairn_run_usage("--copies %s: partner or none is needed", value);
+                   : cairn_run_usage("--copies %s: partner, xor, xor=G (2 to 16) or none is needed", value);
     case OPTION_LAUNCHER:
         options->srun = strcmp(value, "srun") == 0;
         return options->srun || strcmp(value, "mpirun") == 0
@@ -455,7 +459,7 @@ int cairn_run_parse(cairn_run_options *options, int argc, char **argv)
         return cairn_run_usage("%s", "--local FOLDER and --interval local=SECONDS go together");
     }
     if (options->in_memory && (options->copies == NULL || strcmp(options->copies, "none") == 0)) {
-        return cairn_run_usage("--interval %s: snapshots in memory need --copies partner", options->interval);
+        return cairn_run_usage("--interval %s: snapshots in memory need --copies partner or xor", options->interval);
     }
     for (uint32_t i = 0; i < options->kill_count; i++) {
         if (options->kills[i].process >= options->count) {

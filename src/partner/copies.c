@@ -2,7 +2,7 @@
  *   P1 A committed copy is whole and of the newest snapshot that is known here to be committed.
  *   P2 A copy that is being prepared is of no older one, and has no more pieces than there are.
  *   P3 What this process has taken and not heard to be committed is newer than what it keeps.
- *   P4 Who wants its part gets pieces from one that has said HAVE, in their order. */
+ *   P4 Who wants its part gets pieces from one that has said HAVE, in their order; in a group from all of them. */
 #include "partner/copies.h"
 
 #include <string.h>
@@ -15,13 +15,22 @@ enum { OPEN, LACKS, HAS };
 typedef struct own {
     uint64_t number; /* 0: none */
     uint32_t pieces;
-    bool held, refused;
-    uint32_t held_by; /* rank */
+    bool refused;
+    bool held[PC_GROUP_MAX];        /* by each holder */
+    uint32_t held_by[PC_GROUP_MAX]; /* rank           */
 } own;
+
+/* Who keeps what this process sends. */
+typedef struct holder {
+    uint32_t process, rank;
+    uint64_t begun; /* number: BEGIN was sent */
+    uint32_t sent;
+} holder;
 
 typedef struct copy {
     uint64_t number; /* 0: none */
     uint32_t pieces, got;
+    uint32_t whole; /* pieces of all of the part */
 } copy;
 
 typedef struct peer {
@@ -32,21 +41,24 @@ typedef struct peer {
     uint64_t asked;      /* number, 0: nothing */
     copy serving;        /* got: sent so far */
     uint8_t answer;      /* to what is wanted here */
-    uint32_t has_pieces;
+    uint32_t has_pieces, back, rank;
 } peer;
 
 struct pc {
     uint32_t count, self, view;
-    uint32_t holder, holder_rank;
+    bool grouped; /* there are groups; members 0: not known yet */
+    uint32_t group[PC_GROUP_MAX], members, place;
+    holder holders[PC_GROUP_MAX];
+    uint32_t holder_count; /* 0: not placed yet */
+    uint32_t holder_turn;
     uint64_t committed; /* the newest that is known to be */
     own taken, kept;
-    uint64_t sending; /* number: BEGIN was sent */
-    uint32_t sent;
     uint32_t serving, due; /* peers that something is for */
     uint32_t turn;
     bool asking; /* ASK is to be sent */
     uint64_t wanted;
-    uint32_t from; /* who gives it */
+    uint32_t from;  /* who gives it; in a group: anybody of it, all do */
+    uint32_t whole; /* in a group: pieces of the part */
     uint32_t got;
     peer peers[];
 };
@@ -63,7 +75,6 @@ pc *pc_init(void *memory, uint32_t count, uint32_t self)
     memset(memory, 0, pc_bytes(count));
     core->count = count;
     core->self = self;
-    core->holder = PC_NONE;
     core->from = PC_NONE;
     return core;
 }
@@ -89,18 +100,69 @@ static void reply(pc *core, uint32_t who, uint8_t what, uint64_t number)
     set_due(core, who, what);
 }
 
+/* ---------------------------------------------------------------- groups */
+
+static uint32_t place_of(const pc *core, uint32_t process)
+{
+    uint32_t at = 0;
+
+    while (at < core->members && core->group[at] != process) {
+        at++;
+    }
+    return at;
+}
+
+static bool is_member(const pc *core, uint32_t process)
+{
+    return place_of(core, process) < core->members;
+}
+
+/* Which of the owner's holders this one is; both by their places in the group. */
+static uint32_t turn_of(const pc *core, uint32_t owner, uint32_t keeper)
+{
+    return (keeper + core->members - owner - 1) % core->members;
+}
+
+/* Of so many pieces those that go to one of so many holders. */
+static uint32_t stripe(uint32_t pieces, uint32_t at, uint32_t holders)
+{
+    return pieces > at ? (pieces - at + holders - 1) / holders : 0;
+}
+
+static void set_group(pc *core, const pc_event *event)
+{
+    core->members = event->ranks;
+    memcpy(core->group, event->group, event->ranks * sizeof *core->group);
+    core->place = place_of(core, core->self);
+}
+
 /* ---------------------------------------------------------------- owner */
 
-/* The newest part that its holder does not have yet. */
+static uint32_t held_by(const pc *core, const own *o)
+{
+    uint32_t held = 0;
+
+    for (uint32_t i = 0; i < core->holder_count; i++) {
+        held += o->held[i];
+    }
+    return held;
+}
+
+static bool is_held(const pc *core, const own *o)
+{
+    return core->holder_count > 0 && held_by(core, o) == core->holder_count;
+}
+
+/* The newest part that not all of its holders have yet. */
 static own *unheld(pc *core)
 {
-    if (core->holder == PC_NONE) {
+    if (core->holder_count == 0) {
         return NULL;
     }
     if (core->taken.number != 0 && !core->taken.refused) {
-        return core->taken.held ? NULL : &core->taken;
+        return is_held(core, &core->taken) ? NULL : &core->taken;
     }
-    return core->kept.number != 0 && !core->kept.held && !core->kept.refused ? &core->kept : NULL;
+    return core->kept.number != 0 && !is_held(core, &core->kept) && !core->kept.refused ? &core->kept : NULL;
 }
 
 static own *own_of(pc *core, uint64_t number)
@@ -114,33 +176,46 @@ static own *own_of(pc *core, uint64_t number)
 static void answered(pc *core, const pc_event *event, pc_output *out)
 {
     own *o = own_of(core, event->message.number);
+    uint32_t at = 0;
 
-    if (o == NULL || event->peer != core->holder || event->rank != core->holder_rank) {
+    while (at < core->holder_count &&
+           (core->holders[at].process != event->peer || core->holders[at].rank != event->rank)) {
+        at++;
+    }
+    if (o == NULL || at == core->holder_count) {
         return;
     }
     out->number = o->number;
+    out->peer = event->peer;
     if (event->message.kind == PC_HELD) {
-        o->held = true;
-        o->held_by = event->rank;
-        out->held = true;
+        bool before = is_held(core, o);
+
+        o->held[at] = true;
+        o->held_by[at] = event->rank;
+        out->held = is_held(core, o) && (!before || !core->grouped);
     } else {
         o->refused = true;
         out->refused = true;
     }
-    core->sending = core->sending == o->number ? 0 : core->sending;
+    core->holders[at].begun = core->holders[at].begun == o->number ? 0 : core->holders[at].begun;
 }
 
 static void place(pc *core, const pc_event *event)
 {
     own *owns[] = {&core->taken, &core->kept};
 
-    core->holder = event->peer;
-    core->holder_rank = event->rank;
-    core->sending = 0;
-    for (int i = 0; i < 2; i++) {
-        owns[i]->held = owns[i]->held && owns[i]->held_by == event->rank;
-        owns[i]->refused = false;
+    core->holder_count = !core->grouped ? 1 : core->members == 0 ? 0 : core->members - 1;
+    for (uint32_t h = 0; h < core->holder_count; h++) {
+        core->holders[h] = (holder){.process = event->peer, .rank = event->rank};
+        if (core->grouped) {
+            core->holders[h] = (holder){.process = pc_holder(core, h), .rank = event->carriers[h]};
+        }
+        for (int i = 0; i < 2; i++) {
+            owns[i]->held[h] = owns[i]->held[h] && owns[i]->held_by[h] == core->holders[h].rank;
+        }
     }
+    core->taken.refused = false;
+    core->kept.refused = false;
 }
 
 /* ---------------------------------------------------------------- holder */
@@ -148,6 +223,29 @@ static void place(pc *core, const pc_event *event)
 static bool is_whole(const copy *c)
 {
     return c->number != 0 && c->got == c->pieces;
+}
+
+/* All that there is to add to this parity, and this process's own part. */
+static bool is_together(pc *core, uint64_t number)
+{
+    bool all = own_of(core, number) != NULL;
+
+    for (uint32_t i = 0; i < core->members && all; i++) {
+        const peer *of = &core->peers[core->group[i]];
+
+        all = i == core->place || of->committed.number == number ||
+              (of->prepared.number == number && is_whole(&of->prepared));
+    }
+    return all;
+}
+
+static void say_together(pc *core, uint64_t number)
+{
+    for (uint32_t i = 0; i < core->members; i++) {
+        if (i != core->place) {
+            reply(core, core->group[i], DUE_HELD, number);
+        }
+    }
 }
 
 static void promote(peer *of)
@@ -181,22 +279,52 @@ static void commit(pc *core, uint64_t number)
     }
 }
 
+/* A copy has become whole. */
+static void got_all(pc *core, uint32_t owner)
+{
+    peer *of = &core->peers[owner];
+    uint64_t number = of->prepared.number;
+
+    if (!core->grouped) {
+        reply(core, owner, DUE_HELD, number);
+    } else if (is_together(core, number)) {
+        say_together(core, number);
+    }
+    if (number == core->committed) {
+        promote(of);
+    }
+}
+
 static void begin_copy(pc *core, uint32_t owner, const pc_message *m)
 {
+    uint32_t pieces = m->pieces;
+
     commit(core, m->committed);
-    if (m->number < core->committed || m->pieces == 0) {
+    if (m->number < core->committed || (core->grouped ? m->whole : m->pieces) == 0) {
         return; /* nobody will go back to it any more */
+    }
+    if (core->grouped && !is_member(core, owner)) {
+        reply(core, owner, DUE_REFUSED, m->number); /* it may be that this process does not know its group yet */
+        return;
+    }
+    if (core->grouped) {
+        pieces = stripe(m->whole, turn_of(core, place_of(core, owner), core->place), core->members - 1);
     }
     if (core->peers[owner].committed.number == m->number) { /* the owner did not hear that it is held */
         core->peers[owner].prepared = (copy){0};
-        reply(core, owner, DUE_HELD, m->number);
+        if (!core->grouped || is_together(core, m->number)) {
+            reply(core, owner, DUE_HELD, m->number);
+        }
         return;
     }
     if (is_whole(&core->peers[owner].prepared) && m->number < core->peers[owner].prepared.number) {
         reply(core, owner, DUE_REFUSED, m->number); /* what is here may be committed, and neither has heard of it */
         return;
     }
-    core->peers[owner].prepared = (copy){.number = m->number, .pieces = m->pieces};
+    core->peers[owner].prepared = (copy){.number = m->number, .pieces = pieces, .whole = m->whole};
+    if (pieces == 0) {
+        got_all(core, owner);
+    }
 }
 
 static void refuse(pc *core, uint32_t owner, uint64_t number)
@@ -223,32 +351,89 @@ static void take_piece(pc *core, const pc_event *event, pc_output *out)
     out->stored = true;
     out->peer = event->peer;
     out->number = c->number;
-    if (!is_whole(c)) {
-        return;
+    if (is_whole(c)) {
+        got_all(core, event->peer);
     }
-    reply(core, event->peer, DUE_HELD, c->number);
-    if (c->number == core->committed) {
-        promote(of);
+}
+
+/* This process has what makes the part of `who` again; in a group its share of that, which is *pieces. */
+static bool serves(pc *core, uint32_t who, uint64_t number, uint32_t *pieces)
+{
+    const peer *of = &core->peers[who];
+
+    *pieces = of->committed.pieces;
+    if (number == 0 || of->committed.number != number) {
+        return false;
     }
+    if (!core->grouped) {
+        return true;
+    }
+    if (!is_member(core, who) || core->kept.number != number || !is_together(core, number)) {
+        return false;
+    }
+    *pieces += core->kept.pieces -
+               stripe(core->kept.pieces, turn_of(core, core->place, place_of(core, who)), core->members - 1);
+    return true;
 }
 
 static void serve(pc *core, uint32_t who, const pc_message *m)
 {
     peer *of = &core->peers[who];
+    uint32_t pieces;
 
-    if (of->committed.number != m->number || of->serving.number != 0) {
+    if (of->serving.number != 0 || !serves(core, who, m->number, &pieces) || pieces == 0) {
         return;
     }
-    of->serving = (copy){.number = m->number, .pieces = of->committed.pieces};
+    of->serving = (copy){.number = m->number, .pieces = pieces};
     core->serving++;
 }
 
 /* ---------------------------------------------------------------- wanting */
 
+static void cannot(pc *core, pc_output *out)
+{
+    core->from = PC_NONE;
+    out->unavailable = true;
+    out->number = core->wanted;
+    core->wanted = 0;
+}
+
+/* All of the group, or nobody. */
+static void choose_group(pc *core, pc_output *out)
+{
+    uint32_t has = 0;
+
+    if (core->members == 0) {
+        cannot(core, out);
+        return;
+    }
+    for (uint32_t i = 0; i < core->members; i++) {
+        if (i != core->place && core->peers[core->group[i]].answer == LACKS) {
+            cannot(core, out);
+            return;
+        }
+        has += i != core->place && core->peers[core->group[i]].answer == HAS;
+    }
+    if (has + 1 < core->members) {
+        return;
+    }
+    for (uint32_t i = 0; i < core->members; i++) {
+        if (i != core->place) {
+            core->from = core->group[i];
+            core->peers[core->group[i]].back = 0;
+            set_due(core, core->group[i], DUE_TAKE);
+        }
+    }
+}
+
 static void choose(pc *core, pc_output *out)
 {
     bool open = false;
 
+    if (core->grouped) {
+        choose_group(core, out);
+        return;
+    }
     core->got = 0;
     for (uint32_t i = 0; i < core->count; i++) {
         if (i != core->self && core->peers[i].answer == HAS) {
@@ -260,20 +445,33 @@ static void choose(pc *core, pc_output *out)
     }
     core->from = PC_NONE;
     if (!open) {
-        out->unavailable = true;
-        out->number = core->wanted;
-        core->wanted = 0;
+        cannot(core, out);
     }
 }
 
 static void want(pc *core, uint64_t number, pc_output *out)
 {
     core->wanted = number;
+    core->whole = 0;
     core->asking = core->count > 1;
     for (uint32_t i = 0; i < core->count; i++) {
         core->peers[i].answer = OPEN;
     }
     choose(core, out);
+}
+
+/* All of the group speak of the same part, and none offers less than its cells, or more with nobody to add to. */
+static bool fits(pc *core, uint32_t who, uint32_t whole)
+{
+    const peer *of = &core->peers[who];
+    uint32_t cells;
+
+    core->whole = core->whole == 0 ? whole : core->whole;
+    if (core->whole == 0 || core->whole != whole || !is_member(core, who)) {
+        return false;
+    }
+    cells = stripe(whole, turn_of(core, core->place, place_of(core, who)), core->members - 1);
+    return of->has_pieces >= cells && (core->members > 2 || of->has_pieces == cells);
 }
 
 static void hear_answer(pc *core, const pc_event *event, pc_output *out)
@@ -283,15 +481,58 @@ static void hear_answer(pc *core, const pc_event *event, pc_output *out)
     if (core->wanted == 0 || core->wanted != event->message.number || of->answer != OPEN) {
         return;
     }
-    of->answer = event->message.kind == PC_HAVE && event->message.pieces > 0 ? HAS : LACKS;
+    of->answer = event->message.kind == PC_HAVE && (core->grouped || event->message.pieces > 0) ? HAS : LACKS;
     of->has_pieces = event->message.pieces;
+    of->rank = event->rank;
+    if (core->grouped && of->answer == HAS && !fits(core, event->peer, event->message.whole)) {
+        of->answer = LACKS;
+    }
     if (core->from == PC_NONE) {
         choose(core, out);
     }
 }
 
+/* A piece from one of the group, whose pieces come in order. */
+static void take_share(pc *core, const pc_event *event, pc_output *out)
+{
+    peer *of = &core->peers[event->peer];
+    bool all = true;
+
+    if (core->wanted == 0 || core->wanted != event->message.number || core->from == PC_NONE || of->answer != HAS ||
+        event->message.index != of->back || of->back == of->has_pieces) {
+        return;
+    }
+    out->peer = event->peer;
+    out->number = core->wanted;
+    if (!event->good) {
+        out->damaged = true;
+        cannot(core, out);
+        return;
+    }
+    out->stored = true;
+    of->back++;
+    for (uint32_t i = 0; i < core->members; i++) {
+        all = all && (i == core->place || core->peers[core->group[i]].back == core->peers[core->group[i]].has_pieces);
+    }
+    if (!all) {
+        return;
+    }
+    out->fetched = true;
+    core->kept = (own){.number = core->wanted, .pieces = core->whole};
+    for (uint32_t h = 0; h + 1 < core->members; h++) {
+        core->kept.held[h] = true;
+        core->kept.held_by[h] = core->peers[pc_holder(core, h)].rank;
+    }
+    core->wanted = 0;
+    core->from = PC_NONE;
+}
+
 static void take_back(pc *core, const pc_event *event, pc_output *out)
 {
+    if (core->grouped) {
+        take_share(core, event, out);
+        return;
+    }
     if (core->wanted == 0 || core->wanted != event->message.number || event->peer != core->from ||
         event->message.index != core->got) {
         return;
@@ -309,7 +550,7 @@ static void take_back(pc *core, const pc_event *event, pc_output *out)
         return;
     }
     out->fetched = true;
-    core->kept = (own){.number = core->wanted, .pieces = core->got, .held = true, .held_by = event->rank};
+    core->kept = (own){.number = core->wanted, .pieces = core->got, .held = {true}, .held_by = {event->rank}};
     core->wanted = 0;
     core->from = PC_NONE;
 }
@@ -320,9 +561,9 @@ static void install(pc *core, const pc_event *event)
 {
     core->view = event->view;
     core->self = event->peer;
-    core->holder = PC_NONE;
+    core->place = place_of(core, core->self);
+    core->holder_count = 0;
     core->committed = event->number;
-    core->sending = 0;
     core->serving = 0;
     core->due = 0;
     core->asking = false;
@@ -420,12 +661,21 @@ void pc_step(pc *core, const pc_event *event, pc_output *out)
             out->changed = true;
         }
         break;
+    case PC_GROUPED:
+        core->grouped = true;
+        if (event->ranks >= 2 && event->ranks <= PC_GROUP_MAX) {
+            set_group(core, event);
+        }
+        break;
     case PC_PLACED:
         place(core, event);
         break;
     case PC_TAKEN:
         if (event->number > core->committed && event->pieces > 0) {
             core->taken = (own){.number = event->number, .pieces = event->pieces};
+            if (core->grouped && is_together(core, event->number)) {
+                say_together(core, event->number);
+            }
         }
         break;
     case PC_GONE: {
@@ -468,11 +718,13 @@ static void next_due(pc *core, uint32_t who, pc_send *out)
 
     out->to = who;
     if ((to->due & DUE_ANSWER) != 0) {
-        bool has = to->committed.number == to->asked;
+        uint32_t pieces;
+        bool has = serves(core, who, to->asked, &pieces);
 
         clear_due(core, who, DUE_ANSWER);
         out->message = message_of(core, has ? PC_HAVE : PC_LACK, to->asked);
-        out->message.pieces = has ? to->committed.pieces : 0;
+        out->message.pieces = has ? pieces : 0;
+        out->message.whole = has ? to->committed.whole : 0;
         to->asked = 0;
     } else if ((to->due & DUE_TAKE) != 0) {
         clear_due(core, who, DUE_TAKE);
@@ -506,29 +758,48 @@ static bool next_served(pc *core, pc_send *out)
     return false;
 }
 
+/* What is to be sent of this part to one of its holders. */
+static bool next_to(pc *core, const own *o, uint32_t at, bool bulk, pc_send *out)
+{
+    holder *h = &core->holders[at];
+    uint32_t pieces = stripe(o->pieces, at, core->holder_count);
+
+    if (o->held[at]) {
+        return false;
+    }
+    out->to = h->process;
+    if (h->begun != o->number) {
+        h->begun = o->number;
+        h->sent = 0;
+        out->message = message_of(core, PC_BEGIN, o->number);
+        out->message.pieces = pieces;
+        out->message.whole = o->pieces;
+        out->message.committed = core->committed;
+        return true;
+    }
+    if (!bulk || h->sent == pieces) {
+        return false;
+    }
+    out->message = message_of(core, PC_PIECE, o->number);
+    out->message.pieces = pieces;
+    out->message.index = h->sent++;
+    return true;
+}
+
+/* One holder after the other. */
 static bool next_own(pc *core, bool bulk, pc_send *out)
 {
     const own *o = unheld(core);
 
-    if (o == NULL) {
-        return false;
+    for (uint32_t i = 0; o != NULL && i < core->holder_count; i++) {
+        uint32_t at = (core->holder_turn + i) % core->holder_count;
+
+        if (next_to(core, o, at, bulk, out)) {
+            core->holder_turn = at + 1;
+            return true;
+        }
     }
-    out->to = core->holder;
-    if (core->sending != o->number) {
-        core->sending = o->number;
-        core->sent = 0;
-        out->message = message_of(core, PC_BEGIN, o->number);
-        out->message.pieces = o->pieces;
-        out->message.committed = core->committed;
-        return true;
-    }
-    if (!bulk || core->sent == o->pieces) {
-        return false;
-    }
-    out->message = message_of(core, PC_PIECE, o->number);
-    out->message.pieces = o->pieces;
-    out->message.index = core->sent++;
-    return true;
+    return false;
 }
 
 bool pc_next(pc *core, bool bulk, pc_send *out)
@@ -555,9 +826,14 @@ bool pc_next(pc *core, bool bulk, pc_send *out)
 bool pc_has_next(const pc *core)
 {
     const own *o = unheld((pc *)(uintptr_t)core);
+    bool any = core->asking || core->due > 0 || core->serving > 0;
 
-    return core->asking || core->due > 0 || core->serving > 0 ||
-           (o != NULL && (core->sending != o->number || core->sent < o->pieces));
+    for (uint32_t i = 0; o != NULL && i < core->holder_count && !any; i++) {
+        const holder *h = &core->holders[i];
+
+        any = !o->held[i] && (h->begun != o->number || h->sent < stripe(o->pieces, i, core->holder_count));
+    }
+    return any;
 }
 
 /* ---------------------------------------------------------------- looking */
@@ -567,16 +843,70 @@ uint64_t pc_copy(const pc *core, uint32_t owner, bool committed)
     return committed ? core->peers[owner].committed.number : core->peers[owner].prepared.number;
 }
 
-uint32_t pc_holder(const pc *core)
+uint32_t pc_holders(const pc *core)
 {
-    return core->holder;
+    return core->holder_count;
+}
+
+uint32_t pc_holder(const pc *core, uint32_t at)
+{
+    if (!core->grouped) {
+        return at < core->holder_count ? core->holders[at].process : PC_NONE;
+    }
+    return at + 1 < core->members ? core->group[(core->place + 1 + at) % core->members] : PC_NONE;
 }
 
 bool pc_is_held(const pc *core, uint64_t number)
 {
     const own *o = own_of((pc *)(uintptr_t)core, number);
 
-    return o != NULL && o->held && core->holder != PC_NONE;
+    return o != NULL && is_held(core, o);
+}
+
+uint32_t pc_piece_at(const pc *core, uint32_t owner, uint32_t keeper, uint32_t index)
+{
+    if (!core->grouped) {
+        return index;
+    }
+    return index * (core->members - 1) + turn_of(core, place_of(core, owner), place_of(core, keeper));
+}
+
+bool pc_served(const pc *core, uint32_t who, uint32_t index, uint32_t *at)
+{
+    uint32_t holders = core->members - 1;
+    uint32_t skipped = turn_of(core, core->place, place_of(core, who));
+    uint32_t others = core->kept.pieces - stripe(core->kept.pieces, skipped, holders);
+    uint32_t in_row;
+
+    if (index >= others) {
+        *at = index - others;
+        return false;
+    }
+    in_row = index % (holders - 1);
+    *at = index / (holders - 1) * holders + (in_row >= skipped ? in_row + 1 : in_row);
+    return true;
+}
+
+bool pc_returned(const pc *core, uint32_t from, uint32_t index, uint32_t *at, bool *parity)
+{
+    uint32_t holders = core->members - 1;
+    uint32_t at_from = place_of(core, from);
+    uint32_t skipped = turn_of(core, at_from, core->place);
+    uint32_t own_turn = turn_of(core, core->place, at_from);
+    uint32_t cells = stripe(core->whole, own_turn, holders);
+    uint32_t others = core->peers[from].has_pieces - cells;
+    uint32_t in_row;
+    uint32_t turn;
+
+    *parity = index >= others;
+    if (*parity) {
+        *at = (index - others) * holders + own_turn;
+        return *at < core->whole;
+    }
+    in_row = index % (holders - 1);
+    turn = in_row >= skipped ? in_row + 1 : in_row; /* of the peer's holders: who has added it */
+    *at = index / (holders - 1) * holders + turn_of(core, core->place, (at_from + 1 + turn) % core->members);
+    return *at < core->whole;
 }
 
 bool pc_check(const pc *core, const char **broken)
@@ -602,8 +932,15 @@ bool pc_check(const pc *core, const char **broken)
         name = "P3: what was taken is not newer than what is kept";
     }
     if (core->from != PC_NONE && (core->wanted == 0 || core->peers[core->from].answer != HAS ||
-                                  core->got >= core->peers[core->from].has_pieces)) {
+                                  (!core->grouped && core->got >= core->peers[core->from].has_pieces))) {
         name = "P4: pieces come from one that does not have them";
+    }
+    for (uint32_t i = 0; core->from != PC_NONE && i < core->members; i++) {
+        const peer *of = &core->peers[core->group[i]];
+
+        if (i != core->place && (of->answer != HAS || of->back > of->has_pieces)) {
+            name = "P4: a part is put together without all of the group";
+        }
     }
     if (due != core->due || serving != core->serving) {
         name = "what is due is counted wrongly";

@@ -1,4 +1,4 @@
-/* Copies of parts in the memory of partners, as a pure core: one struct a process, which is owner of its own part, holder
+/* Copies of parts in the memory of partners, or parities of groups, as a pure core: one struct a process, which is owner of its own part, holder
  * of those of others, and, when it takes the place of one that died, the one who wants its part back. The bytes are the
  * shell's: the core says which copies there are, and which piece goes where. No MPI, files, clock, randomness or allocation.
  *
@@ -17,6 +17,19 @@
  *    that has it is told to TAKE it out, and sends it (BACK ...). A piece that is damaged makes it go to the next that has
  *    it. When nobody is left the next level has to serve: never anything but exactly the part of that snapshot.
  *
+ * Groups (Plank, Li and Puening, "Diskless Checkpointing", 1998; SCR's XOR; the layout is RAID 5's). A process that is in a
+ * group (PC_GROUPED) has the G - 1 others as holders: piece k of its part goes to holder k mod (G - 1), which adds it, by
+ * exclusive or, to its parity cell k / (G - 1), one cell for pieces of all others; so a holder needs room for 1 / (G - 1) of a
+ * part, and one lost part of a group can be worked out from the parities and the parts of the others.
+ *
+ *  - A holder says HELD, to all, when it has all pieces of all the others and its own part: only then is its parity, and
+ *    only then are the pieces that it adds to that of others, what somebody's part can be made from. Likewise HAVE.
+ *  - A piece that comes again, since its owner has heard nothing before a recovery, is not added again: the shell knows which
+ *    are in a cell.
+ *  - Who wants its part needs all of the group, and takes from each, in this order, its own pieces that are in the parity of
+ *    others, and its parity of the own part. Two lost of one group have to use the next level.
+ *  - A group is for a launch: who takes a place is in the group of who had it.
+ *
  * Messages between two processes come in order. All but ASK are of one view and mean nothing in another. */
 #ifndef CAIRN_PARTNER_COPIES_H
 #define CAIRN_PARTNER_COPIES_H
@@ -25,8 +38,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PC_NONE UINT32_MAX
-#define PC_ALL  UINT32_MAX /* pc_send.to: every process but this one */
+#define PC_NONE      UINT32_MAX
+#define PC_GROUP_MAX 16         /* processes of a group */
+#define PC_ALL       UINT32_MAX /* pc_send.to: every process but this one */
 
 typedef enum pc_kind {
     PC_BEGIN = 1, /* owner to holder: a copy of so many pieces comes                    */
@@ -43,18 +57,22 @@ typedef enum pc_kind {
 typedef struct pc_message {
     uint32_t kind; /* pc_kind; as on the wire */
     uint32_t view;
-    uint64_t number; /* of the snapshot */
-    uint32_t pieces, index;
-    uint32_t process; /* ASK: who asks, since it may not be known yet which process its rank is */
-    uint32_t unused;
-    uint64_t committed; /* BEGIN: the newest that the owner knows to be: the holder may not have heard of it yet */
+    uint64_t number;        /* of the snapshot */
+    uint32_t pieces, index; /* BEGIN, HAVE: how many come */
+    uint32_t process;       /* ASK: who asks, since it may not be known yet which process its rank is */
+    uint32_t whole;         /* BEGIN, HAVE: pieces of the whole part */
+    uint64_t committed;     /* BEGIN: the newest that the owner knows to be: the holder may not have heard of it yet */
 } pc_message;
 
 typedef enum pc_event_kind {
-    PC_VIEWED,    /* view, peer: this rank's process or PC_NONE, number: all go back to this snapshot                 */
-    PC_PLACED,    /* peer: this process's holder, rank: that carries it. All processes have their state               */
-    PC_TAKEN,     /* number, pieces: this process's part of an attempt is whole. Later: COMMITTED, or GONE            */
-    PC_GONE,      /* number: this process's own memory of it is no more (abandoned, or a newer one took its place)    */
+    PC_VIEWED,  /* view, peer: this rank's process or PC_NONE, number: all go back to this snapshot                 */
+    PC_GROUPED, /* group, ranks (how many): the processes of this one's group, rising, itself among them; or of another
+                   * one's, when this rank takes its place. Before PLACED and WANT. ranks 0: there are groups, but
+                   * which is not known yet. Never: there are none, but partners                                   */
+    PC_PLACED,  /* peer: this process's holder, rank: that carries it; in a group `carriers` of its holders in the
+                   * order of pc_holder. All processes have their state                                            */
+    PC_TAKEN,   /* number, pieces: this process's part of an attempt is whole. Later: COMMITTED, or GONE            */
+    PC_GONE,    /* number: this process's own memory of it is no more (abandoned, or a newer one took its place)    */
     PC_COMMITTED, /* number                                                                                           */
     PC_MESSAGE, /* message, from peer (carried by `rank`). For PIECE and BACK: the bytes are here, good or not       */
     PC_NO_ROOM, /* there is no memory for the copy `number` of owner `peer` that has just begun                     */
@@ -65,6 +83,8 @@ typedef struct pc_event {
     pc_event_kind kind;
     uint32_t view, peer, rank, pieces;
     uint64_t number;
+    const uint32_t *group, *carriers; /* GROUPED, PLACED in a group: [ranks], [ranks - 1] */
+    uint32_t ranks;
     bool good;
     pc_message message;
 } pc_event;
@@ -100,8 +120,17 @@ bool pc_has_next(const pc *core);
 
 /* The copies of `owner` that are to be kept here: committed or being prepared; 0: none. */
 uint64_t pc_copy(const pc *core, uint32_t owner, bool committed);
-uint32_t pc_holder(const pc *core);               /* of this process's copies; PC_NONE: not known yet */
+uint32_t pc_holders(const pc *core);              /* of this process's copies; 0: not known yet */
+uint32_t pc_holder(const pc *core, uint32_t at);  /* at < pc_holders, or in a group < its processes - 1; else PC_NONE */
 bool pc_is_held(const pc *core, uint64_t number); /* this process's copy of it, by its holder of now */
+/* In a group, for the shell. Which piece of its owner's part a PIECE to or from `peer` is. */
+uint32_t pc_piece_at(const pc *core, uint32_t owner, uint32_t keeper, uint32_t index);
+/* Piece `index` of BACK to `who`, which this process sends: true: piece *at of its own part; false: cell *at of its parity. */
+bool pc_served(const pc *core, uint32_t who, uint32_t index, uint32_t *at);
+/* Piece `index` of BACK from `from`: false if it is of nothing that is wanted; else it belongs to piece *at of the own part,
+ * and with *parity it is a cell and says which checksum that piece is to have. */
+bool pc_returned(const pc *core, uint32_t from, uint32_t index, uint32_t *at, bool *parity);
+
 /* True when every invariant of copies.c holds; else *broken (if given) names the first that does not. For tests. */
 bool pc_check(const pc *core, const char **broken);
 

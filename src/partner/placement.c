@@ -59,3 +59,20 @@ void pl_partners(uint32_t count, const uint64_t *host, uint32_t *holder, uint32_
         holder[scratch[(at + largest + i) % count]] = scratch[at + i];
     }
 }
+
+void pl_groups(uint32_t count, const uint64_t *host, uint32_t size, uint32_t *group, uint32_t *scratch)
+{
+    uint32_t at = 0;
+    uint32_t largest = by_host(count, host, scratch, &at);
+    uint32_t groups = (count + size - 1) / size;
+
+    if (largest < count && largest > groups) {
+        groups = largest;
+    }
+    if (groups > count / 2) {
+        groups = count / 2;
+    }
+    for (uint32_t i = 0; i < count; i++) { /* those of a host come one after the other: dealt out like cards */
+        group[scratch[i]] = i % groups;
+    }
+}

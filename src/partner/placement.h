@@ -19,4 +19,9 @@
 /* host[count]: equal numbers are one host. holder[count] is written: PL_NONE for all when count is 1. scratch[count]. */
 void pl_partners(uint32_t count, const uint64_t *host, uint32_t *holder, uint32_t *scratch);
 
+/* Groups of about `size` processes (2 or more): group[count] gets each one's, from 0 on. No group has two processes of a host if
+ * that can be had with two processes a group; else as few as can be. scratch[count]. Groups have `size` processes at most,
+ * but three with an odd process and a size of two. count is 2 at least. */
+void pl_groups(uint32_t count, const uint64_t *host, uint32_t size, uint32_t *group, uint32_t *scratch);
+
 #endif

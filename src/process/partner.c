@@ -1,6 +1,11 @@
-/* Copies of parts in the memory of partners. Pieces go through buffers of their own on both sides: MPI may still hold a buffer
+/* Copies of parts in the memory of partners, or parities in that of groups. Pieces go through buffers of their own on both sides: MPI may still hold a buffer
  * whose other end has died, and such a buffer is then left to it. Each piece has a checksum that its owner made; it is looked
- * at by the holder when the piece comes, and again by who gets it back, so that nothing in between can change a byte. */
+ * at by the holder when the piece comes, and again by who gets it back, so that nothing in between can change a byte. In a
+ * group the holder adds the piece to a cell and keeps the checksum; who gets a part back adds up what the group sends, and
+ * what comes out must have the checksums that its pieces had.
+ *
+ * Who is in which group is said by the key "cairn/groups/RUN/LAUNCH": the group of each process, as process 0 has proposed it
+ * when the hosts of all were known. */
 #include "process/partner.h"
 
 #include "base/environment.h"
@@ -20,11 +25,14 @@
 #define POOL          8 /* buffers that are kept for the next time */
 #define PARCELS       3
 
+_Static_assert(CAIRN_COPIES_GROUP_MAX == PC_GROUP_MAX, "what may be asked for is what there is room for");
+
 /* What is sent; behind PIECE and BACK `bytes` bytes as a long payload. */
 typedef struct copy_note {
     pc_message message;
-    uint64_t total; /* bytes of the whole copy */
+    uint64_t total; /* bytes of the whole part */
     cairn_digest digest;
+    cairn_digest of_piece; /* BACK with a cell: of the piece that is wanted */
     uint32_t bytes, unused;
 } copy_note;
 
@@ -44,6 +52,9 @@ typedef struct room {
     uint64_t total, capacity;
     char *data;
     cairn_digest *digests;
+    /* parities: a room is for all of the group; data are its cells, digests [cells][PC_GROUP_MAX] */
+    uint64_t totals[PC_GROUP_MAX];
+    uint32_t *in; /* [cells]: bits of whose pieces are in it, by places in the group */
 } room;
 
 /* This process's own part, where it lies. */
@@ -56,13 +67,16 @@ typedef struct own_parcel {
 typedef struct copies {
     pc *core;
     bool placed;
+    uint32_t group_size; /* as CAIRN_COPIES wants it; 0: partners */
+    uint32_t group[PC_GROUP_MAX], members;
+    bool asked;        /* the key was proposed */
     uint64_t *host;    /* [peers] by ranks */
     bool *host_known;  /* [peers] */
     uint32_t *sources; /* [peers] by ranks: as the last READY said */
     uint32_t source;   /* of this process's own state */
     uint64_t brought;  /* the snapshot that it got from elsewhere in the recovery that is under way; 0: none */
     uint32_t brought_from;
-    room **rooms;      /* [count] by owners */
+    room **rooms;      /* [count] by owners; parities: all in the first */
     uint64_t *offered; /* [count] bytes of the copy that this holder has of what is wanted */
     own_parcel own[PARCELS];
     piece *out;
@@ -72,7 +86,8 @@ typedef struct copies {
     uint32_t pooled;
     char *fetched; /* what is wanted, as far as it has come */
     uint64_t fetched_bytes;
-    bool has_fetched, unavailable;
+    cairn_digest *expected; /* in a group: of its pieces */
+    bool fetching, has_fetched, unavailable;
     uint32_t fetched_from;
 } copies;
 
@@ -100,7 +115,7 @@ static size_t piece_bytes(uint64_t total, uint32_t index)
     return left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
 }
 
-static void step(cairn_process *p, const pc_event *event);
+static bool step(cairn_process *p, const pc_event *event);
 
 /* ---------------------------------------------------------------- buffers */
 
@@ -127,9 +142,24 @@ static void free_piece(copies *c, piece *x)
     c->pooled++;
 }
 
+static uint32_t place_in_group(const copies *c, uint32_t process)
+{
+    uint32_t at = 0;
+
+    while (at < c->members && c->group[at] != process) {
+        at++;
+    }
+    return at < c->members ? at : 0; /* the core takes nothing of others */
+}
+
+static uint64_t total_of(const copies *c, const room *r, uint32_t owner)
+{
+    return r == NULL ? 0 : c->group_size != 0 ? r->totals[place_in_group(c, owner)] : r->total;
+}
+
 static room *room_of(const copies *c, uint32_t owner, uint64_t number)
 {
-    room *r = c->rooms[owner];
+    room *r = c->rooms[c->group_size != 0 ? 0 : owner];
 
     while (r != NULL && r->number != number) {
         r = r->next;
@@ -143,15 +173,86 @@ static void free_room(room *r)
         (void)munmap(r->data, r->capacity);
     }
     free(r->digests);
+    free(r->in);
     free(r);
+}
+
+static bool grow_parity(room *r, uint32_t cells)
+{
+    uint32_t before = (uint32_t)(r->capacity / PIECE_BYTES);
+    void *data;
+    void *more;
+
+    if (cells <= before) {
+        return true;
+    }
+    more = realloc(r->in, cells * sizeof *r->in);
+    r->in = more == NULL ? r->in : more;
+    if (more == NULL || (more = realloc(r->digests, (size_t)cells * PC_GROUP_MAX * sizeof *r->digests)) == NULL) {
+        return false;
+    }
+    r->digests = more;
+    data = r->data == NULL ? mmap(NULL, cells * PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                           : mremap(r->data, r->capacity, cells * PIECE_BYTES, MREMAP_MAYMOVE);
+    if (data == MAP_FAILED) {
+        return false;
+    }
+    memset(r->in + before, 0, (cells - before) * sizeof *r->in);
+    r->data = data;
+    r->capacity = cells * PIECE_BYTES;
+    return true;
+}
+
+/* For the stripe of one more of the group. What others have in it stays. */
+static bool make_parity(copies *c, uint32_t owner, uint64_t number, uint64_t total)
+{
+    uint32_t holders = c->members - 1;
+    room *r = room_of(c, owner, number);
+
+    if (r == NULL && (r = room_of(c, owner, 0)) != NULL) {
+        memset(r->totals, 0, sizeof r->totals);
+        memset(r->in, 0, r->capacity / PIECE_BYTES * sizeof *r->in);
+    }
+    if (r == NULL) {
+        r = calloc(1, sizeof *r);
+        if (r == NULL) {
+            return false;
+        }
+        r->next = c->rooms[0];
+        c->rooms[0] = r;
+    }
+    r->number = number;
+    r->totals[place_in_group(c, owner)] = total;
+    return grow_parity(r, (pieces_of(total) + holders - 1) / holders);
+}
+
+static void add_up(char *sum, const char *more, size_t bytes)
+{
+    uint64_t a;
+    uint64_t b;
+    size_t at = 0;
+
+    for (; at + sizeof a <= bytes; at += sizeof a) {
+        memcpy(&a, sum + at, sizeof a);
+        memcpy(&b, more + at, sizeof b);
+        a ^= b;
+        memcpy(sum + at, &a, sizeof a);
+    }
+    for (; at < bytes; at++) {
+        sum[at] = (char)(sum[at] ^ more[at]);
+    }
 }
 
 /* Its pages come as they are written to: all at once would keep the job waiting. */
 static bool make_room(copies *c, uint32_t owner, uint64_t number, uint64_t total)
 {
-    room *r = room_of(c, owner, number);
+    room *r;
     void *data;
 
+    if (c->group_size != 0) {
+        return make_parity(c, owner, number, total);
+    }
+    r = room_of(c, owner, number);
     if (r == NULL && (r = room_of(c, owner, 0)) == NULL) {
         r = calloc(1, sizeof *r);
         if (r == NULL) {
@@ -184,6 +285,20 @@ static bool make_room(copies *c, uint32_t owner, uint64_t number, uint64_t total
     return true;
 }
 
+static bool is_wanted(const cairn_process *p, uint32_t owner, uint64_t number)
+{
+    const copies *c = p->copies;
+    uint32_t first = c->group_size != 0 ? 0 : owner;
+    uint32_t last = c->group_size != 0 ? p->count - 1 : owner;
+
+    for (uint32_t i = first; i <= last; i++) {
+        if (number == pc_copy(c->core, i, true) || number == pc_copy(c->core, i, false)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Copies that the core does not know any more leave their room to others; after a recovery they go. */
 static void collect(const cairn_process *p, bool all)
 {
@@ -195,7 +310,7 @@ static void collect(const cairn_process *p, bool all)
         while (*at != NULL) {
             room *r = *at;
 
-            if (r->number != 0 && r->number != pc_copy(c->core, i, true) && r->number != pc_copy(c->core, i, false)) {
+            if (r->number != 0 && !is_wanted(p, i, r->number)) {
                 r->number = 0;
             }
             if (all && r->number == 0) {
@@ -221,8 +336,10 @@ static own_parcel *own_of(copies *c, uint64_t number)
 static void drop_fetched(copies *c)
 {
     cairn_arena_free(c->fetched, c->fetched_bytes);
+    free(c->expected);
     c->fetched = NULL;
     c->fetched_bytes = 0;
+    c->expected = NULL;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -254,46 +371,76 @@ static void send_small(cairn_process *p, const pc_send *s)
 
         note.total = o == NULL ? 0 : o->parcel.bytes;
     } else if (s->message.kind == PC_HAVE) {
-        const room *r = room_of(c, s->to, s->message.number);
-
-        note.total = r == NULL ? 0 : r->total;
+        note.total = total_of(c, room_of(c, s->to, s->message.number), s->to);
     }
     send_note(p, s->to, &note);
+}
+
+/* Piece `at` of the own part; its checksum is made here. */
+static bool fill_own(copies *c, uint64_t number, uint32_t at, piece *x)
+{
+    const own_parcel *o = own_of(c, number);
+
+    if (o == NULL || at >= pieces_of(o->parcel.bytes)) {
+        return false;
+    }
+    x->note.bytes = (uint32_t)piece_bytes(o->parcel.bytes, at);
+    cairn_parcel_read(&o->parcel, (uint64_t)at * PIECE_BYTES, x->data, x->note.bytes);
+    x->note.digest = cairn_digest_of(x->data, x->note.bytes);
+    return true;
+}
+
+static bool fill_cell(copies *c, uint32_t to, uint64_t number, uint32_t at, piece *x)
+{
+    const room *r = room_of(c, to, number);
+
+    if (r == NULL || (at + (uint64_t)1) * PIECE_BYTES > r->capacity) {
+        return false;
+    }
+    x->note.bytes = (uint32_t)PIECE_BYTES;
+    memcpy(x->data, r->data + (uint64_t)at * PIECE_BYTES, PIECE_BYTES);
+    x->note.digest = cairn_digest_of(x->data, PIECE_BYTES);
+    x->note.of_piece = r->digests[(size_t)at * PC_GROUP_MAX + place_in_group(c, to)];
+    return true;
+}
+
+static bool fill_copy(copies *c, uint32_t to, uint64_t number, uint32_t at, piece *x)
+{
+    const room *r = room_of(c, to, number);
+
+    if (r == NULL) {
+        return false;
+    }
+    x->note.bytes = (uint32_t)piece_bytes(r->total, at);
+    memcpy(x->data, r->data + (uint64_t)at * PIECE_BYTES, x->note.bytes);
+    x->note.digest = r->digests[at];
+    return true;
+}
+
+static bool fill(cairn_process *p, uint32_t to, const pc_message *m, piece *x)
+{
+    copies *c = p->copies;
+    uint32_t at;
+
+    if (m->kind == PC_PIECE) {
+        return fill_own(c, m->number, pc_piece_at(c->core, p->self, to, m->index), x);
+    }
+    if (c->group_size == 0) {
+        return fill_copy(c, to, m->number, m->index, x);
+    }
+    return pc_served(c->core, to, m->index, &at) ? fill_own(c, m->number, at, x) : fill_cell(c, to, m->number, at, x);
 }
 
 static void send_piece(cairn_process *p, const pc_send *s, piece *x)
 {
     copies *c = p->copies;
-    const pc_message *m = &s->message;
-    uint64_t offset = (uint64_t)m->index * PIECE_BYTES;
 
-    if (!cairn_link_takes(p->link, s->to)) { /* there will be another view */
-        free_piece(c, x);
-        return;
-    }
-    x->note = (copy_note){.message = *m};
+    x->note = (copy_note){.message = s->message};
     x->peer = s->to;
     x->dropped = false;
-    if (m->kind == PC_PIECE) {
-        const own_parcel *o = own_of(c, m->number);
-
-        if (o == NULL) {
-            free_piece(c, x);
-            return;
-        }
-        x->note.bytes = (uint32_t)piece_bytes(o->parcel.bytes, m->index);
-        cairn_parcel_read(&o->parcel, offset, x->data, x->note.bytes);
-        x->note.digest = cairn_digest_of(x->data, x->note.bytes);
-    } else {
-        const room *r = room_of(c, s->to, m->number);
-
-        if (r == NULL) {
-            free_piece(c, x);
-            return;
-        }
-        x->note.bytes = (uint32_t)piece_bytes(r->total, m->index);
-        memcpy(x->data, r->data + offset, x->note.bytes);
-        x->note.digest = r->digests[m->index];
+    if (!cairn_link_takes(p->link, s->to) || !fill(p, s->to, &s->message, x)) { /* there will be another view */
+        free_piece(c, x);
+        return;
     }
     send_note(p, s->to, &x->note);
     if (cairn_link_send_long(p->link, s->to, x->data, x->note.bytes, &x->transfer) != CAIRN_OK) {
@@ -396,18 +543,51 @@ void cairn_copies_frame(cairn_process *p, const cairn_frame *frame, bool dropped
     event.rank = frame->from < p->count ? cairn_recovery_rank(p, frame->from) : PC_NONE;
     if (note.message.kind == PC_HAVE && frame->from < p->count) {
         c->offered[frame->from] = note.total;
-        event.message.pieces = pieces_of(note.total);
     }
-    if (note.message.kind == PC_BEGIN) {
-        event.message.pieces = pieces_of(note.total);
+    if (note.message.kind == PC_HAVE || note.message.kind == PC_BEGIN) {
+        event.message.whole = pieces_of(note.total);
+        event.message.pieces = c->group_size != 0 ? note.message.pieces : event.message.whole;
     }
-    step(p, &event);
-    if (note.message.kind == PC_BEGIN && frame->from < p->count &&
-        pc_copy(c->core, frame->from, false) == note.message.number && note.message.number != 0 &&
+    (void)step(p, &event);
+    if (note.message.kind == PC_BEGIN && frame->from < p->count && note.message.number != 0 &&
+        (pc_copy(c->core, frame->from, false) == note.message.number ||
+         (c->group_size != 0 && pc_copy(c->core, frame->from, true) == note.message.number)) &&
         !make_room(c, frame->from, note.message.number, note.total)) {
         pc_event none = {.kind = PC_NO_ROOM, .peer = frame->from, .number = note.message.number};
 
-        step(p, &none);
+        (void)step(p, &none);
+    }
+}
+
+/* A piece that is in its cell already comes again after a recovery. */
+static void add_to_cell(copies *c, const piece *x)
+{
+    room *r = room_of(c, x->peer, x->note.message.number);
+    uint32_t at = x->note.message.index;
+    uint32_t place = place_in_group(c, x->peer);
+    char *cell = r->data + (uint64_t)at * PIECE_BYTES;
+
+    if (r->in[at] == 0) {
+        memcpy(cell, x->data, x->note.bytes);
+        memset(cell + x->note.bytes, 0, PIECE_BYTES - x->note.bytes);
+    } else if ((r->in[at] & UINT32_C(1) << place) == 0) {
+        add_up(cell, x->data, x->note.bytes);
+    }
+    r->in[at] |= UINT32_C(1) << place;
+    r->digests[(size_t)at * PC_GROUP_MAX + place] = x->note.digest;
+}
+
+static void add_to_part(copies *c, const piece *x)
+{
+    uint32_t at;
+    bool is_cell;
+
+    if (!pc_returned(c->core, x->peer, x->note.message.index, &at, &is_cell)) {
+        return; /* the part is shorter than those of others */
+    }
+    add_up(c->fetched + (uint64_t)at * PIECE_BYTES, x->data, x->note.bytes);
+    if (is_cell) {
+        c->expected[at] = x->note.of_piece;
     }
 }
 
@@ -417,7 +597,11 @@ static void store(cairn_process *p, const piece *x)
     copies *c = p->copies;
     uint64_t offset = (uint64_t)x->note.message.index * PIECE_BYTES;
 
-    if (x->note.message.kind == PC_PIECE) {
+    if (c->group_size != 0 && x->note.message.kind == PC_PIECE) {
+        add_to_cell(c, x);
+    } else if (c->group_size != 0) {
+        add_to_part(c, x);
+    } else if (x->note.message.kind == PC_PIECE) {
         room *r = room_of(c, x->peer, x->note.message.number);
 
         memcpy(r->data + offset, x->data, x->note.bytes);
@@ -427,6 +611,37 @@ static void store(cairn_process *p, const piece *x)
     }
 }
 
+/* Room for a part that is added up: zeros, whole pieces. */
+static bool begin_sum(copies *c, uint64_t total)
+{
+    uint32_t pieces = pieces_of(total);
+
+    if (c->fetched == NULL && pieces > 0) {
+        c->fetched = cairn_arena_new(pieces * PIECE_BYTES);
+        c->expected = calloc(pieces, sizeof *c->expected);
+        c->fetched_bytes = c->fetched == NULL ? 0 : pieces * PIECE_BYTES;
+    }
+    return c->expected != NULL && c->fetched_bytes == pieces * PIECE_BYTES;
+}
+
+static bool fits_group(cairn_process *p, const piece *x)
+{
+    copies *c = p->copies;
+    const pc_message *m = &x->note.message;
+    const room *r;
+    uint32_t at;
+
+    if (m->kind == PC_BACK) {
+        return x->note.bytes <= PIECE_BYTES && (c->fetching && begin_sum(c, c->offered[x->peer]));
+    }
+    if (c->members == 0 || (r = room_of(c, x->peer, m->number)) == NULL) {
+        return false;
+    }
+    at = pc_piece_at(c->core, x->peer, p->self, m->index);
+    return at < pieces_of(total_of(c, r, x->peer)) && (m->index + (uint64_t)1) * PIECE_BYTES <= r->capacity &&
+           x->note.bytes == piece_bytes(total_of(c, r, x->peer), at);
+}
+
 /* The bytes are those that the owner had, and as many as belong there. */
 static bool is_good(cairn_process *p, const piece *x)
 {
@@ -434,6 +649,9 @@ static bool is_good(cairn_process *p, const piece *x)
     const pc_message *m = &x->note.message;
     uint64_t total;
 
+    if (c->group_size != 0) {
+        return fits_group(p, x) && cairn_digest_equal(cairn_digest_of(x->data, x->note.bytes), x->note.digest);
+    }
     if (m->kind == PC_PIECE) {
         const room *r = room_of(c, x->peer, m->number);
 
@@ -460,10 +678,9 @@ static void take_piece(cairn_process *p, const piece *x)
     }
     event.rank = cairn_recovery_rank(p, x->peer);
     event.good = x->note.message.number != 0 && is_good(p, x);
-    if (event.good) {
+    if (step(p, &event)) {
         store(p, x);
     }
-    step(p, &event);
 }
 
 /* Those of one peer in their order. */
@@ -521,7 +738,8 @@ void cairn_copies_lost(cairn_process *p, uint32_t peer)
 
 /* ---------------------------------------------------------------- the core */
 
-static void step(cairn_process *p, const pc_event *event)
+/* True: the piece that came is to be stored. */
+static bool step(cairn_process *p, const pc_event *event)
 {
     copies *c = p->copies;
     pc_output out;
@@ -536,7 +754,7 @@ static void step(cairn_process *p, const pc_event *event)
     }
     if (out.refused) {
         fprintf(stderr, "cairn: process %u: process %u cannot keep the copy of its part of snapshot %llu in memory\n",
-                p->self, pc_holder(c->core), (unsigned long long)out.number);
+                p->self, out.peer, (unsigned long long)out.number);
         cairn_levels_held(p, out.number, false);
     }
     if (out.damaged) {
@@ -549,6 +767,115 @@ static void step(cairn_process *p, const pc_event *event)
         c->fetched_from = out.peer;
     }
     c->unavailable = c->unavailable || out.unavailable;
+    return out.stored;
+}
+
+/* ---------------------------------------------------------------- groups */
+
+static void groups_key(const cairn_process *p, char key[CAIRN_LOST_KEY_BYTES])
+{
+    (void)snprintf(key, CAIRN_LOST_KEY_BYTES, "cairn/groups/%s/%u", p->run, p->launch);
+}
+
+/* The group of each process, as the key has it: "0 1 0 1 ..." */
+static bool take_groups(cairn_process *p, const cairn_kv *kv)
+{
+    copies *c = p->copies;
+    pc_event event = {.kind = PC_GROUPED, .group = c->group};
+    char *text = calloc(1, kv->bytes + 1);
+    uint32_t *group = calloc(p->count, sizeof *group);
+    uint32_t known = 0;
+    char *at = text;
+
+    if (text != NULL && group != NULL) {
+        memcpy(text, kv->value, kv->bytes);
+        for (char *end; known < p->count; known++, at = end) {
+            group[known] = (uint32_t)strtoul(at, &end, 10);
+            if (end == at) {
+                break;
+            }
+        }
+    }
+    c->members = 0;
+    for (uint32_t i = 0; known == p->count && i < p->count; i++) {
+        if (group[i] == group[p->self] && c->members < PC_GROUP_MAX) {
+            c->group[c->members++] = i;
+        }
+    }
+    event.ranks = c->members;
+    free(text);
+    free(group);
+    if (event.ranks != 0) {
+        (void)step(p, &event);
+    }
+    return event.ranks != 0;
+}
+
+static bool know_groups(cairn_process *p)
+{
+    char key[CAIRN_LOST_KEY_BYTES];
+    cairn_question question = {.op = CAIRN_OP_READ, .key = key};
+    cairn_response response = {0};
+
+    groups_key(p, key);
+    return cairn_consensus_peek(p, &question, &response) == CAIRN_OK && response.status == CAIRN_OK &&
+           response.kv_count == 1 && take_groups(p, &response.kvs[0]);
+}
+
+static void on_proposed(void *context, const cairn_response *response)
+{
+    cairn_process *p = context;
+
+    if (response->status != CAIRN_OK && p->copies != NULL) {
+        p->copies->asked = false; /* once more */
+    }
+}
+
+/* Process 0: by the hosts as they are now. */
+static void propose_groups(cairn_process *p, const uint64_t *host)
+{
+    copies *c = p->copies;
+    char key[CAIRN_LOST_KEY_BYTES];
+    uint32_t *group = calloc(p->count, 2 * sizeof *group);
+    size_t room_for = (size_t)p->count * 12;
+    char *text = malloc(room_for);
+    cairn_compare none = {.kind = CAIRN_COMPARE_CREATED, .key = key, .number = 0};
+    cairn_do put = {.kind = CAIRN_DO_PUT, .key = key, .value = text};
+    cairn_question question = {.op = CAIRN_OP_TXN,
+                               .flags = CAIRN_REQUEST_REPEAT,
+                               .key = "",
+                               .txn = {.compares = &none, .compare_count = 1, .then = &put, .then_count = 1}};
+    uint64_t tag;
+
+    if (group != NULL && text != NULL) {
+        groups_key(p, key);
+        pl_groups(p->count, host, c->group_size, group, group + p->count);
+        for (uint32_t i = 0; i < p->count; i++) {
+            put.bytes += (size_t)snprintf(text + put.bytes, room_for - put.bytes, "%u ", group[i]);
+        }
+        c->asked = cairn_consensus_ask(p, &question, on_proposed, p, &tag) == CAIRN_OK;
+    }
+    free(group);
+    free(text);
+}
+
+static void place_in_parities(cairn_process *p, const uint64_t *host)
+{
+    copies *c = p->copies;
+    uint32_t carriers[PC_GROUP_MAX];
+    pc_event event = {.kind = PC_PLACED, .carriers = carriers};
+
+    if (!know_groups(p)) {
+        if (p->self == COORDINATOR && !c->asked) {
+            propose_groups(p, host);
+        }
+        return;
+    }
+    for (uint32_t h = 0; h + 1 < c->members; h++) {
+        carriers[h] = cairn_recovery_rank(p, pc_holder(c->core, h));
+    }
+    c->placed = true;
+    (void)step(p, &event);
 }
 
 static void place(cairn_process *p)
@@ -569,11 +896,15 @@ static void place(cairn_process *p)
         for (uint32_t i = 0; i < p->count; i++) {
             host[i] = c->host[cairn_recovery_rank(p, i)];
         }
-        pl_partners(p->count, host, holder, holder + p->count);
-        event.peer = holder[p->self];
-        event.rank = cairn_recovery_rank(p, event.peer);
-        c->placed = true;
-        step(p, &event);
+        if (c->group_size != 0) {
+            place_in_parities(p, host);
+        } else {
+            pl_partners(p->count, host, holder, holder + p->count);
+            event.peer = holder[p->self];
+            event.rank = cairn_recovery_rank(p, event.peer);
+            c->placed = true;
+            (void)step(p, &event);
+        }
         if (p->kept != NULL && pc_is_held(c->core, p->kept->head.number)) {
             p->beat.held = p->kept->head.number;
         }
@@ -646,7 +977,7 @@ bool cairn_copies_taken(cairn_process *p, const cut *k)
     }
     keep_parcel(p, k, &event);
     if (event.number != 0) {
-        step(p, &event);
+        (void)step(p, &event);
     }
     return event.number != 0;
 }
@@ -661,7 +992,7 @@ void cairn_copies_gone(cairn_process *p, const cut *k)
         if (o->number != 0 && o->cut == k) {
             pc_event event = {.kind = PC_GONE, .number = o->number};
 
-            step(p, &event);
+            (void)step(p, &event);
             cairn_parcel_free(&o->parcel);
             o->number = 0;
             o->cut = NULL;
@@ -674,7 +1005,7 @@ void cairn_copies_committed(cairn_process *p, uint64_t number)
     pc_event event = {.kind = PC_COMMITTED, .number = number};
 
     if (p->copies != NULL) {
-        step(p, &event);
+        (void)step(p, &event);
     }
 }
 
@@ -696,7 +1027,10 @@ void cairn_copies_viewed(cairn_process *p)
     event.view = view->number;
     event.number = view->snapshot;
     event.peer = p->self < p->count ? p->self : PC_NONE;
-    step(p, &event);
+    (void)step(p, &event);
+    if (c->group_size != 0 && p->self < p->count) {
+        (void)know_groups(p); /* if there are any yet */
+    }
 }
 
 /* ---------------------------------------------------------------- wanting it back */
@@ -755,14 +1089,36 @@ static cut *cut_of(cairn_process *p, const cairn_opened_parcel *o)
     return k;
 }
 
+/* What was added up has the checksums that its pieces had. */
+static bool adds_up(cairn_process *p, uint64_t number, uint64_t total)
+{
+    copies *c = p->copies;
+    pc_event gone = {.kind = PC_GONE, .number = number};
+
+    for (uint32_t i = 0; c->group_size != 0 && i < pieces_of(total); i++) {
+        if (!cairn_digest_equal(cairn_digest_of(c->fetched + (uint64_t)i * PIECE_BYTES, piece_bytes(total, i)),
+                                c->expected[i])) {
+            fprintf(stderr, "cairn: process %u: what its group has of its part of snapshot %llu in memory is damaged\n",
+                    p->self, (unsigned long long)number);
+            (void)step(p, &gone);
+            return false;
+        }
+    }
+    return true;
+}
+
 static cairn_status adopt(cairn_process *p, uint64_t number, const cut **out)
 {
     copies *c = p->copies;
     cairn_opened_parcel o;
     pc_event ignored;
-    cairn_status status = cairn_parcel_open(&o, c->fetched, c->offered[c->fetched_from], &p->error);
+    cairn_status status;
     cut *k;
 
+    if (!adds_up(p, number, c->offered[c->fetched_from])) {
+        return CAIRN_E_NOT_FOUND;
+    }
+    status = cairn_parcel_open(&o, c->fetched, c->offered[c->fetched_from], &p->error);
     if (status != CAIRN_OK) {
         fprintf(stderr, "cairn: process %u: %s\n", p->self, p->error.text);
         return CAIRN_E_NOT_FOUND;
@@ -784,7 +1140,7 @@ static cairn_status adopt(cairn_process *p, uint64_t number, const cut **out)
     c->fetched_bytes = 0;
     cairn_cut_keep(p, k);
     keep_parcel(p, k, &ignored); /* so that it can be copied again */
-    cairn_copies_from(p, number, CAIRN_FROM_MEMORY + c->fetched_from);
+    cairn_copies_from(p, number, c->group_size != 0 ? CAIRN_FROM_GROUP : CAIRN_FROM_MEMORY + c->fetched_from);
     *out = k;
     return CAIRN_OK;
 }
@@ -801,7 +1157,9 @@ cairn_status cairn_copies_fetch(cairn_process *p, uint64_t number, const cut **o
     }
     c->has_fetched = false;
     c->unavailable = false;
-    step(p, &event);
+    drop_fetched(c);
+    c->fetching = true;
+    (void)step(p, &event);
     while (!c->has_fetched && !c->unavailable && status == CAIRN_OK) {
         status = cairn_pause(p, &w);
     }
@@ -814,6 +1172,7 @@ cairn_status cairn_copies_fetch(cairn_process *p, uint64_t number, const cut **o
     } else if (status == CAIRN_OK) {
         status = CAIRN_E_NOT_FOUND;
     }
+    c->fetching = false;
     drop_fetched(c);
     return status;
 }
@@ -865,7 +1224,8 @@ void cairn_copies_heard(cairn_process *p, uint32_t rank, const ready_report *rep
 
 static size_t print_source(char *text, size_t bytes, uint32_t source)
 {
-    int length = source >= CAIRN_FROM_MEMORY
+    int length = source == CAIRN_FROM_GROUP ? snprintf(text, bytes, "from the memory of its group")
+                 : source >= CAIRN_FROM_MEMORY
                      ? snprintf(text, bytes, "from the memory of process %u", source - CAIRN_FROM_MEMORY)
                      : snprintf(text, bytes, source == CAIRN_FROM_FILE ? "from its file" : "from its own memory");
 
@@ -904,15 +1264,18 @@ void cairn_copies_sources(const cairn_process *p, const uint32_t *before, char *
 cairn_status cairn_copies_start(cairn_process *p)
 {
     const char *text = getenv(CAIRN_ENV_COPIES);
+    pc_event grouped = {.kind = PC_GROUPED};
     copies *c;
     void *memory;
     uint32_t rank;
+    uint32_t size;
 
     if (text == NULL || strcmp(text, "none") == 0) {
         return CAIRN_OK;
     }
-    if (strcmp(text, "partner") != 0) {
-        return cairn_fail(&p->error, CAIRN_E_INVALID, "%s: partner or none, not %s", CAIRN_ENV_COPIES, text);
+    if (!cairn_copies_kind(text, &size)) {
+        return cairn_fail(&p->error, CAIRN_E_INVALID, "%s: partner, xor, xor=PROCESSES (2 to %d) or none, not %s",
+                          CAIRN_ENV_COPIES, PC_GROUP_MAX, text);
     }
     if (p->count == 1) {
         return cairn_fail(&p->error, CAIRN_E_INVALID, "%s: one process has no partner", CAIRN_ENV_COPIES);
@@ -927,6 +1290,7 @@ cairn_status cairn_copies_start(cairn_process *p)
     p->copies = c;
     c->core = pc_init(memory, p->count, p->self < p->count ? p->self : PC_NONE);
     c->in_end = &c->in;
+    c->group_size = size;
     c->host = calloc(p->peers, sizeof *c->host);
     c->host_known = calloc(p->peers, sizeof *c->host_known);
     c->sources = calloc(p->peers, sizeof *c->sources);
@@ -938,6 +1302,9 @@ cairn_status cairn_copies_start(cairn_process *p)
     rank = cairn_recovery_rank(p, p->self);
     c->host[rank] = host_of_this() | 1; /* 0: unknown */
     c->host_known[rank] = true;
+    if (c->group_size != 0) {
+        (void)step(p, &grouped); /* which is not known yet */
+    }
     return CAIRN_OK;
 }
 

@@ -7,8 +7,9 @@
 
 #include "process/consensus.h"
 
-/* Where a process has its state from, in a ready_report: CAIRN_FROM_OWN, CAIRN_FROM_FILE, or CAIRN_FROM_MEMORY + process. */
-enum { CAIRN_FROM_OWN, CAIRN_FROM_FILE, CAIRN_FROM_MEMORY };
+/* Where a process has its state from, in a ready_report: CAIRN_FROM_OWN, CAIRN_FROM_FILE, CAIRN_FROM_GROUP, or CAIRN_FROM_MEMORY +
+ * process. */
+enum { CAIRN_FROM_OWN, CAIRN_FROM_FILE, CAIRN_FROM_GROUP, CAIRN_FROM_MEMORY };
 
 /* At the end of cairn_recovery_start. CAIRN_E_INVALID: CAIRN_COPIES is no kind of copies. */
 cairn_status cairn_copies_start(cairn_process *p);

@@ -9,6 +9,9 @@
  * rank to another come in order, all else may overtake; those of another view are dropped. Pieces are damaged on their
  * way and in a holder's memory, and a holder may have no room. Around each core stands what src/process/partner.c does.
  *
+ * In half of the histories there are groups instead of partners, which each rank learns of at its own time. A parity cell is
+ * the pieces that are in it; adding one that is in it takes it out.
+ *
  * After every event:
  *   exact      who gets its part back has every piece of it, of that very recording of that very snapshot
  *   promise    a copy that its holder said it held, of a snapshot that was committed later or not, is there when its owner
@@ -37,6 +40,7 @@
 #define MESSAGES_MAX  512
 #define EVENTS_MAX    100000
 #define ROOMS         3
+#define PARITIES      8
 #define NUMBERS_MAX   4096
 #define NOBODY        UINT32_MAX
 
@@ -61,10 +65,24 @@ typedef struct copy_room {
     bool damaged; /* by the world, in memory */
 } copy_room;
 
+/* What was added up by exclusive or. */
+typedef struct cell {
+    bool in[PROCESSES_MAX];
+    token piece[PROCESSES_MAX]; /* by owners */
+    bool bad;
+} cell;
+
+typedef struct parity {
+    uint64_t number; /* 0: free */
+    cell cells[PIECES_MAX];
+    bool damaged;
+} parity;
+
 typedef struct letter {
     pc_message message;
     uint32_t from_process;
     token piece;
+    cell sum;   /* BACK in a group */
     bool ready; /* no message of the core: this rank has the state of view `message.view` */
 } letter;
 
@@ -84,13 +102,16 @@ typedef struct rank {
     uint64_t refused; /* bits: numbers that its holder did not keep */
     uint64_t whole;   /* attempt of which its part is */
     copy_room rooms[PROCESSES_MAX][ROOMS];
+    parity parities[PARITIES];
+    bool grouped;
     token fetched[PIECES_MAX];
+    cell sums[PIECES_MAX];
     bool ticking;
 } rank;
 
 /* What a holder has said: a copy is there. */
 typedef struct promise {
-    uint32_t holder;
+    uint32_t holder[PROCESSES_MAX], holders; /* ranks */
     uint64_t number;
     bool broken; /* by the world: the holder died, or its memory is damaged */
 } promise;
@@ -115,6 +136,7 @@ typedef enum happening_kind {
     DAMAGE,
     CHOOSE,
     BEGIN,
+    GROUP,
     CALM
 } happening_kind;
 
@@ -129,7 +151,7 @@ typedef struct result {
     char detail[300];
     uint32_t count, ranks;
     uint64_t events, digest, deaths, views, attempts, committed, abandoned, held, refused, fetched, damaged,
-        unavailable, overtaken, further;
+        unavailable, overtaken, further, rebuilt;
 } result;
 
 typedef struct options {
@@ -159,6 +181,9 @@ static bool over; /* no view helps: the launch ends */
 static uint32_t attempt_view;
 static bool by_file, calm, choosing;
 static uint32_t recordings;
+static bool in_groups;
+static uint32_t group_of[PROCESSES_MAX]; /* by processes */
+static uint64_t grouped_at;
 static uint32_t pieces[PROCESSES_MAX];
 static uint64_t death_rate, damage_rate, no_room_rate, hearing, between;
 
@@ -194,7 +219,7 @@ static uint64_t delay(uint64_t typical)
     return 1 + chance_below(&random_numbers, typical) + (one_in(12) ? chance_below(&random_numbers, 20 * typical) : 0);
 }
 
-static void step(uint32_t who, pc_event event, const token *piece);
+static void step(uint32_t who, pc_event event, const letter *what);
 
 /* ---------------------------------------------------------------- ranks */
 
@@ -235,6 +260,15 @@ static void post(uint32_t from, uint32_t to, letter what)
     plan(delay(30), (happening){.kind = ARRIVE, .to = to, .from = from});
 }
 
+static void break_promises(uint32_t who)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t h = 0; h < promises[i].holders; h++) {
+            promises[i].broken = promises[i].broken || promises[i].holder[h] == who;
+        }
+    }
+}
+
 static void kill_rank(uint32_t who)
 {
     if (all[who].dead) {
@@ -243,9 +277,7 @@ static void kill_rank(uint32_t who)
     say(who, "dies", 0);
     all[who].dead = true;
     seen->deaths++;
-    for (uint32_t i = 0; i < count; i++) {
-        promises[i].broken = promises[i].broken || promises[i].holder == who;
-    }
+    break_promises(who);
     for (uint32_t i = 0; i < ranks; i++) {
         lanes[who][i].count = lanes[i][who].count = 0;
         bytes_of[who][i].count = bytes_of[i][who].count = 0;
@@ -259,6 +291,56 @@ static void kill_rank(uint32_t who)
 static uint32_t carrier_of(const rank *r, uint32_t process)
 {
     return views[r->view].carrier[process];
+}
+
+static parity *parity_of(rank *r, uint64_t number)
+{
+    for (int k = 0; k < PARITIES; k++) {
+        if (r->parities[k].number == number) {
+            return &r->parities[k];
+        }
+    }
+    return NULL;
+}
+
+/* Take what is in `other` in, or out if it is in already. */
+static void add_up(cell *sum, const cell *other)
+{
+    sum->bad = sum->bad || other->bad;
+    for (uint32_t i = 0; i < PROCESSES_MAX; i++) {
+        if (!other->in[i]) {
+            continue;
+        }
+        if (sum->in[i] &&
+            (sum->piece[i].recording != other->piece[i].recording || sum->piece[i].index != other->piece[i].index)) {
+            sum->bad = true;
+        }
+        sum->in[i] = !sum->in[i];
+        sum->piece[i] = other->piece[i];
+    }
+}
+
+/* What one of a group gives to who wants its part. */
+static cell share(uint32_t who, uint32_t to, const pc_message *m)
+{
+    rank *r = &all[who];
+    cell sum = {.bad = false};
+    parity *p = parity_of(r, m->number);
+    uint32_t at;
+
+    if (pc_served(r->core, to, m->index, &at)) {
+        if (r->kept.number != m->number || at >= pieces[r->process]) {
+            fail(EXACT, "a piece of a part that is not in its own memory is given", who);
+        }
+        sum.in[r->process] = true;
+        sum.piece[r->process] = (token){.owner = r->process, .recording = r->kept.recording, .index = at};
+    } else if (p == NULL || at >= PIECES_MAX) {
+        fail(EXACT, "a cell is given that there is not", who);
+    } else {
+        sum = p->cells[at];
+        sum.bad = sum.bad || p->damaged;
+    }
+    return sum;
 }
 
 static void send(uint32_t who, const pc_send *s)
@@ -275,7 +357,11 @@ static void send(uint32_t who, const pc_send *s)
             fail(EXACT, "a piece of a part that is not in its own memory is sent", who);
             return;
         }
-        what.piece = (token){.owner = r->process, .recording = own.recording, .index = m->index};
+        what.piece = (token){.owner = r->process,
+                             .recording = own.recording,
+                             .index = pc_piece_at(r->core, r->process, s->to, m->index)};
+    } else if (m->kind == PC_BACK && in_groups) {
+        what.sum = share(who, s->to, m);
     } else if (m->kind == PC_BACK) {
         for (int i = 0; i < ROOMS; i++) {
             if (r->rooms[s->to][i].number == m->number) {
@@ -315,6 +401,15 @@ static void collect(uint32_t who)
 {
     rank *r = &all[who];
 
+    for (int k = 0; k < PARITIES; k++) {
+        bool wanted = false;
+
+        for (uint32_t i = 0; i < count; i++) {
+            wanted = wanted || r->parities[k].number == pc_copy(r->core, i, true) ||
+                     r->parities[k].number == pc_copy(r->core, i, false);
+        }
+        r->parities[k].number = wanted ? r->parities[k].number : 0;
+    }
     for (uint32_t i = 0; i < count; i++) {
         for (int k = 0; k < ROOMS; k++) {
             copy_room *room = &r->rooms[i][k];
@@ -341,6 +436,19 @@ static void make_room(uint32_t who, uint32_t owner, uint64_t number)
     rank *r = &all[who];
     copy_room *room = room_of(r, owner, number);
 
+    if (in_groups) {
+        parity *p = parity_of(r, number);
+
+        if (p == NULL && one_in(no_room_rate)) {
+            step(who, (pc_event){.kind = PC_NO_ROOM, .peer = owner, .number = number}, NULL);
+        } else if (p == NULL && (p = parity_of(r, 0)) == NULL) {
+            fail(ROOM, "too many parities", who);
+        } else if (p->number == 0) {
+            memset(p, 0, sizeof *p);
+            p->number = number;
+        }
+        return;
+    }
     room = room == NULL ? room_of(r, owner, 0) : room;
     if (room == NULL) {
         fail(ROOM, "more than two copies of an owner", who);
@@ -355,6 +463,30 @@ static void make_room(uint32_t who, uint32_t owner, uint64_t number)
 }
 
 /* ---------------------------------------------------------------- what the core says */
+
+/* True: what came adds up to nothing but the part; false: something of it was damaged in memory, as its checksums say. */
+static bool check_sums(uint32_t who)
+{
+    rank *r = &all[who];
+
+    for (uint32_t k = 0; k < pieces[r->process]; k++) {
+        if (r->sums[k].bad) {
+            return false;
+        }
+    }
+    for (uint32_t k = 0; k < pieces[r->process]; k++) {
+        const cell *sum = &r->sums[k];
+
+        for (uint32_t i = 0; i < count; i++) {
+            if (sum->in[i] != (i == r->process)) {
+                fail(EXACT, "what a group gives does not add up to a part", who);
+            }
+        }
+        r->fetched[k] = sum->piece[r->process];
+        r->fetched[k].owner = r->process;
+    }
+    return true;
+}
 
 static void check_fetched(uint32_t who, uint64_t number)
 {
@@ -388,6 +520,45 @@ static void cannot(uint32_t who, uint64_t number)
     }
 }
 
+static void note_promise(uint32_t who, uint64_t number)
+{
+    rank *r = &all[who];
+    promise *p = &promises[r->process];
+
+    *p = (promise){.holders = pc_holders(r->core), .number = number};
+    for (uint32_t h = 0; h < p->holders; h++) {
+        const rank *holder = &all[carrier_of(r, pc_holder(r->core, h))];
+
+        p->holder[h] = (uint32_t)(holder - all);
+        p->broken =
+            p->broken || holder->dead || (in_groups && holder->cut.number != number && holder->kept.number != number);
+        for (int k = 0; k < ROOMS; k++) {
+            p->broken =
+                p->broken || (holder->rooms[r->process][k].number == number && holder->rooms[r->process][k].damaged);
+        }
+        for (int k = 0; k < PARITIES; k++) {
+            p->broken = p->broken || (holder->parities[k].number == number && holder->parities[k].damaged);
+        }
+    }
+}
+
+static void from_file(uint32_t who, uint64_t number)
+{
+    const promise *p = &promises[all[who].process];
+
+    seen->unavailable++;
+    say(who, "reads its part from a file:", number);
+    if (p->number == number && p->number != 0 && !p->broken) {
+        fail(PROMISE, "a copy that was held is not there", who);
+    }
+    all[who].wanting = false;
+    if (files[number]) {
+        ready_soon(who);
+    } else {
+        cannot(who, number);
+    }
+}
+
 static void carry_out(uint32_t who, const pc_output *out)
 {
     rank *r = &all[who];
@@ -395,15 +566,7 @@ static void carry_out(uint32_t who, const pc_output *out)
     if (out->held) {
         seen->held++;
         say(who, "hears that its copy is held:", out->number);
-        promises[r->process] = (promise){.holder = carrier_of(r, pc_holder(r->core)), .number = out->number};
-        promises[r->process].broken = all[promises[r->process].holder].dead;
-        for (int k = 0; k < ROOMS; k++) {
-            const copy_room *room = &all[promises[r->process].holder].rooms[r->process][k];
-
-            if (room->number == out->number && room->damaged) {
-                promises[r->process].broken = true;
-            }
-        }
+        note_promise(who, out->number);
     }
     if (out->refused) {
         seen->refused++;
@@ -411,8 +574,15 @@ static void carry_out(uint32_t who, const pc_output *out)
         r->refused |= UINT64_C(1) << out->number % 64;
     }
     seen->damaged += out->damaged;
-    if (out->fetched) {
+    if (out->fetched && in_groups && !check_sums(who)) {
+        seen->damaged++;
+        step(who, (pc_event){.kind = PC_GONE, .number = out->number}, NULL);
+        if (!r->dead) {
+            from_file(who, out->number);
+        }
+    } else if (out->fetched) {
         seen->fetched++;
+        seen->rebuilt += in_groups;
         say(who, "has its part back:", out->number);
         check_fetched(who, out->number);
         r->kept = (part){.number = out->number, .recording = r->fetched[0].recording};
@@ -420,24 +590,54 @@ static void carry_out(uint32_t who, const pc_output *out)
         ready_soon(who);
     }
     if (out->unavailable && r->wanting) {
-        const promise *p = &promises[r->process];
-
-        seen->unavailable++;
-        say(who, "reads its part from a file:", out->number);
-        if (p->number == out->number && p->number != 0 && !p->broken) {
-            fail(PROMISE, "a copy that was held is not there", who);
-        }
-        r->wanting = false;
-        if (files[out->number]) {
-            ready_soon(who);
-        } else {
-            cannot(who, out->number);
-        }
+        from_file(who, out->number);
     }
 }
 
-/* piece: of what is in the event, stored before the core says that it is wanted, as the shell does. */
-static void step(uint32_t who, pc_event event, const token *piece)
+static void store_in_group(uint32_t who, const pc_event *event, const letter *what)
+{
+    rank *r = &all[who];
+    const pc_message *m = &event->message;
+    parity *p = parity_of(r, m->number);
+    uint32_t at;
+    bool is_cell;
+
+    if (m->kind == PC_BACK) {
+        if (pc_returned(r->core, event->peer, m->index, &at, &is_cell)) {
+            add_up(&r->sums[at], &what->sum);
+        }
+    } else if (p == NULL || m->index >= PIECES_MAX) {
+        fail(ROOM, "a piece is to be added where there is no room", who);
+    } else if (!p->cells[m->index].in[event->peer]) {
+        p->cells[m->index].in[event->peer] = true;
+        p->cells[m->index].piece[event->peer] = what->piece;
+    } else if (p->cells[m->index].piece[event->peer].recording != what->piece.recording ||
+               p->cells[m->index].piece[event->peer].index != what->piece.index) {
+        fail(EXACT, "another piece comes again", who);
+    }
+}
+
+/* The group of the process that this rank carries, if it is known. */
+static void group(uint32_t who)
+{
+    rank *r = &all[who];
+    uint32_t members[PROCESSES_MAX];
+    uint32_t size = 0;
+
+    if (r->dead || !in_groups || r->process == NOBODY || now < grouped_at) {
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (group_of[i] == group_of[r->process]) {
+            members[size++] = i;
+        }
+    }
+    r->grouped = true;
+    step(who, (pc_event){.kind = PC_GROUPED, .group = members, .ranks = size}, NULL);
+}
+
+/* what: piece, or sum, of what is in the event, stored before the core says that it is wanted, as the shell does. */
+static void step(uint32_t who, pc_event event, const letter *what)
 {
     rank *r = &all[who];
     const char *broken;
@@ -454,8 +654,12 @@ static void step(uint32_t who, pc_event event, const token *piece)
     if (!given->blind && !pc_check(r->core, &broken)) {
         fail(INVARIANT, broken, who);
     }
-    if (out.stored && piece != NULL) {
-        if (event.message.kind == PC_PIECE) {
+    if (out.stored && what != NULL) {
+        const token *piece = &what->piece;
+
+        if (in_groups) {
+            store_in_group(who, &event, what);
+        } else if (event.message.kind == PC_PIECE) {
             copy_room *room = room_of(r, event.peer, event.message.number);
 
             if (room == NULL) {
@@ -483,9 +687,15 @@ static void step(uint32_t who, pc_event event, const token *piece)
 
 static void gone(uint32_t who, part *p)
 {
+    const rank *r = &all[who];
     uint64_t number = p->number;
 
     *p = (part){0};
+    for (uint32_t i = 0; in_groups && r->process != NOBODY && i < count; i++) {
+        promise *other = &promises[i]; /* what others of its group can be made from is gone as well */
+
+        other->broken = other->broken || (group_of[i] == group_of[r->process] && other->number == number);
+    }
     if (number != 0) {
         step(who, (pc_event){.kind = PC_GONE, .number = number}, NULL);
     }
@@ -512,6 +722,7 @@ static void learn(uint32_t who, uint32_t number)
     if (r->dead || r->process == NOBODY) {
         return;
     }
+    group(who);
     if (r->cut.number == v->snapshot) {
         part cut = r->cut;
 
@@ -528,6 +739,7 @@ static void learn(uint32_t who, uint32_t number)
     gone(who, &r->kept);
     r->wanting = true;
     memset(r->fetched, 0xff, sizeof r->fetched);
+    memset(r->sums, 0, sizeof r->sums);
     step(who, (pc_event){.kind = PC_WANT, .number = v->snapshot}, NULL);
 }
 
@@ -538,7 +750,7 @@ static void consider_running(uint32_t who)
     uint32_t holder[PROCESSES_MAX];
     uint32_t scratch[PROCESSES_MAX];
 
-    if (r->dead || r->running || r->process == NOBODY) {
+    if (r->dead || r->running || r->process == NOBODY || (in_groups && !r->grouped)) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -548,6 +760,17 @@ static void consider_running(uint32_t who)
         hosts_of[i] = host[carrier_of(r, i)];
     }
     r->running = true;
+    if (in_groups) {
+        uint32_t carriers[PROCESSES_MAX];
+        uint32_t holders = 0;
+
+        for (; pc_holder(r->core, holders) != PC_NONE; holders++) {
+            carriers[holders] = carrier_of(r, pc_holder(r->core, holders));
+        }
+        say(who, "runs; so many hold its part:", holders);
+        step(who, (pc_event){.kind = PC_PLACED, .carriers = carriers}, NULL);
+        return;
+    }
     pl_partners(count, hosts_of, holder, scratch);
     say(who, "runs; its holder is process", holder[r->process]);
     step(who, (pc_event){.kind = PC_PLACED, .peer = holder[r->process], .rank = carrier_of(r, holder[r->process])},
@@ -630,7 +853,7 @@ static void take(uint32_t who, uint32_t from, const letter *what)
                 now, who, from, what->message.kind, what->message.view, what->message.number);
     }
     event.good = !what->piece.bad;
-    step(who, event, &what->piece);
+    step(who, event, what);
     if (what->message.kind == PC_BEGIN && r->process != NOBODY && !r->dead &&
         pc_copy(r->core, what->from_process, false) == what->message.number) {
         make_room(who, what->from_process, what->message.number);
@@ -802,7 +1025,14 @@ static void damage(void)
     uint32_t who = (uint32_t)chance_below(&random_numbers, ranks);
     uint32_t owner = (uint32_t)chance_below(&random_numbers, count);
     copy_room *room = &all[who].rooms[owner][chance_below(&random_numbers, ROOMS)];
+    parity *p = &all[who].parities[chance_below(&random_numbers, PARITIES)];
 
+    if (in_groups && !all[who].dead && p->number != 0) {
+        say(who, "has a damaged parity of", p->number);
+        p->damaged = true;
+        break_promises(who);
+        return;
+    }
     if (all[who].dead || room->number == 0) {
         return;
     }
@@ -811,12 +1041,41 @@ static void damage(void)
     for (uint32_t i = 0; i < PIECES_MAX; i++) {
         room->pieces[i].bad = true;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        promises[i].broken = promises[i].broken || promises[i].holder == who;
-    }
+    break_promises(who);
 }
 
 /* ---------------------------------------------------------------- the end */
+
+/* The whole group has its parts of the newest committed snapshot, and none was refused: then each is in all its parities. */
+static void check_group(uint32_t process)
+{
+    uint32_t who = views[newest].carrier[process];
+    const rank *r = &all[who];
+
+    for (uint32_t i = 0; i < count; i++) {
+        const rank *other = &all[views[newest].carrier[i]];
+
+        if (group_of[i] == group_of[process] &&
+            (other->kept.number != committed || (other->refused >> committed % 64 & 1) != 0)) {
+            return;
+        }
+    }
+    if (!pc_is_held(r->core, committed)) {
+        fail(STUCK, "the newest committed part is not in the parities", who);
+        return;
+    }
+    for (uint32_t k = 0; k < pieces[process]; k++) {
+        uint32_t holders = pc_holders(r->core);
+        rank *holder = &all[carrier_of(r, pc_holder(r->core, k % holders))];
+        const parity *p = parity_of(holder, committed);
+        const cell *c = p == NULL ? NULL : &p->cells[k / holders];
+
+        if (c == NULL || !c->in[process] || c->piece[process].recording != r->kept.recording ||
+            c->piece[process].index != k) {
+            fail(EXACT, "what is in a parity is not what its owner has", who);
+        }
+    }
+}
 
 static void check_end(void)
 {
@@ -836,7 +1095,11 @@ static void check_end(void)
         if (r->kept.number == 0 || r->kept.number != committed || (r->refused >> committed % 64 & 1) != 0) {
             continue;
         }
-        holder = carrier_of(r, pc_holder(r->core));
+        if (in_groups) {
+            check_group(i);
+            continue;
+        }
+        holder = carrier_of(r, pc_holder(r->core, 0));
         room = room_of(&all[holder], i, committed);
         if (!pc_is_held(r->core, committed) || room == NULL || pc_copy(all[holder].core, i, true) != committed) {
             fail(STUCK, "the newest committed part is not held", who);
@@ -906,6 +1169,10 @@ static void happen(const happening *h)
     case BEGIN:
         begin_attempt();
         break;
+    case GROUP:
+        group(h->to);
+        consider_running(h->to);
+        break;
     case CALM:
         calm = true;
         break;
@@ -918,8 +1185,12 @@ static void begin_world(uint64_t seed)
     memset(&plans, 0, sizeof plans);
     plans.item_bytes = sizeof(happening);
     memset(all, 0, sizeof all);
-    memset(lanes, 0, sizeof lanes);
-    memset(bytes_of, 0, sizeof bytes_of);
+    for (uint32_t i = 0; i < RANKS_MAX; i++) { /* what is in them is written before it is read */
+        for (uint32_t k = 0; k < RANKS_MAX; k++) {
+            lanes[i][k].first = lanes[i][k].count = 0;
+            bytes_of[i][k].first = bytes_of[i][k].count = 0;
+        }
+    }
     memset(views, 0, sizeof views);
     memset(promises, 0, sizeof promises);
     memset(files, 0, sizeof files);
@@ -948,6 +1219,17 @@ static void begin_world(uint64_t seed)
     }
     for (uint32_t i = 0; i < count; i++) {
         plan(delay(50), (happening){.kind = READY, .to = i});
+    }
+    in_groups = chance_one_in(&random_numbers, 2);
+    if (in_groups) {
+        uint32_t scratch[PROCESSES_MAX];
+
+        pl_groups(count, host, 2 + (uint32_t)chance_below(&random_numbers, PROCESSES_MAX - 1), group_of, scratch);
+        grouped_at = delay(60);
+        for (uint32_t i = 0; i < ranks; i++) {
+            step(i, (pc_event){.kind = PC_GROUPED}, NULL);
+            plan(grouped_at + delay(60), (happening){.kind = GROUP, .to = i});
+        }
     }
     for (uint64_t i = chance_below(&random_numbers, 5); i > 0; i--) {
         plan(chance_below(&random_numbers, 8000),
@@ -1022,6 +1304,7 @@ static void add(result *sum, const result *one)
     sum->unavailable += one->unavailable;
     sum->overtaken += one->overtaken;
     sum->further += one->further;
+    sum->rebuilt += one->rebuilt;
 }
 
 int main(int argc, char **argv)
@@ -1084,8 +1367,8 @@ int main(int argc, char **argv)
     printf("attempts %" PRIu64 ", committed %" PRIu64 ", given up %" PRIu64 "; copies held %" PRIu64
            ", refused %" PRIu64 "\n",
            sum.attempts, sum.committed, sum.abandoned, sum.held, sum.refused);
-    printf("parts from the memory of a partner %" PRIu64 ", not to be had %" PRIu64 ", of them in memory only %" PRIu64
-           "; damaged copies met %" PRIu64 "\n",
-           sum.fetched, sum.unavailable, sum.further, sum.damaged);
+    printf("parts from memory %" PRIu64 ", of them from groups %" PRIu64 "; not to be had %" PRIu64
+           ", of them in memory only %" PRIu64 "; damaged copies met %" PRIu64 "\n",
+           sum.fetched, sum.rebuilt, sum.unavailable, sum.further, sum.damaged);
     return 0;
 }
