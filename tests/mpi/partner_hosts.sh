@@ -2,7 +2,7 @@
 # timeout: 240
 # alone
 # Copies in memory on two hosts: every process has its partner on the other one, so that all processes of a host can be killed at once, their
-# files gone, and each gets its part from memory. The hosts are this machine under two names (hosts.sh); only root can make them.
+# files gone, and each gets its part from memory; with groups, too, which have no two processes of a host. The hosts are this machine under two names (hosts.sh); only root can make them.
 . "$(dirname "$0")/common.sh"
 
 if [ "$(id -u)" -ne 0 ] || ! unshare --uts --mount true 2>/dev/null; then
@@ -55,11 +55,12 @@ wished() {
     until_true 2 held
 }
 
-for interval in off shared=off,memory=0.3; do
-    echo "- all processes of a host at once, --interval $interval"
-    begin "${start[@]}" --copies partner --interval $interval -- "${job[@]}"
+for one in 'off partner' 'shared=off,memory=0.3 partner' 'off xor' 'shared=off,memory=0.3 xor'; do
+    read -r interval kind <<<"$one"
+    echo "- all processes of a host at once, --interval $interval --copies $kind"
+    begin "${start[@]}" --copies "$kind" --interval "$interval" -- "${job[@]}"
     until_true 30 running || give_up "never ran"
-    if [ $interval = off ]; then
+    if [ "$interval" = off ]; then
         until_true 30 wished || fail "no copies of a snapshot"
         rm -f "$dir"/snapshots/*/process-*.h5
     else
@@ -71,7 +72,7 @@ for interval in off shared=off,memory=0.3; do
     expect_code 0 "a host's processes"
     cmp -s "$out" "$room/expected" || fail "another answer"
     expect_text "$err" 'recovered in place on (a spare|spares) from' "what is said"
-    [ "$(grep -o 'from the memory of process [02]' "$err" | wc -l)" -eq 2 ] || fail "not both from the memory of the other host"
+    [ "$(grep -o 'from the memory of \(process [02]\|its group\)' "$err" | wc -l)" -eq 2 ] || fail "not both from the memory of the other host"
     ! grep -E 'restart|from its file|further' "$err" || fail "more than that"
     rm -rf "$dir"
 done

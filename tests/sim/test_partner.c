@@ -99,11 +99,12 @@ typedef struct rank {
     uint32_t ready[RANKS_MAX]; /* view that it has said it is ready for */
     part cut, kept;
     uint64_t heard;   /* newest committed */
+    uint64_t had;     /* bits: numbers of which it has had its own part */
     uint64_t refused; /* bits: numbers that its holder did not keep */
     uint64_t whole;   /* attempt of which its part is */
     copy_room rooms[PROCESSES_MAX][ROOMS];
     parity parities[PARITIES];
-    bool grouped;
+    bool grouped, placed;
     token fetched[PIECES_MAX];
     cell sums[PIECES_MAX];
     bool ticking;
@@ -530,8 +531,13 @@ static void note_promise(uint32_t who, uint64_t number)
         const rank *holder = &all[carrier_of(r, pc_holder(r->core, h))];
 
         p->holder[h] = (uint32_t)(holder - all);
-        p->broken =
-            p->broken || holder->dead || (in_groups && holder->cut.number != number && holder->kept.number != number);
+        p->broken = p->broken || holder->dead;
+        if (in_groups && holder->cut.number != number && holder->kept.number != number) {
+            if (!holder->dead && (holder->had >> number % 64 & 1) == 0) {
+                fail(PROMISE, "a part is said to be in a parity by one that cannot give its own", p->holder[h]);
+            }
+            p->broken = true; /* it has given it up since */
+        }
         for (int k = 0; k < ROOMS; k++) {
             p->broken =
                 p->broken || (holder->rooms[r->process][k].number == number && holder->rooms[r->process][k].damaged);
@@ -586,6 +592,7 @@ static void carry_out(uint32_t who, const pc_output *out)
         say(who, "has its part back:", out->number);
         check_fetched(who, out->number);
         r->kept = (part){.number = out->number, .recording = r->fetched[0].recording};
+        r->had |= UINT64_C(1) << out->number % 64;
         r->wanting = false;
         ready_soon(who);
     }
@@ -712,6 +719,7 @@ static void learn(uint32_t who, uint32_t number)
     r->view = number;
     r->heard = v->snapshot;
     r->running = false;
+    r->placed = false;
     r->wanting = false;
     r->process = NOBODY;
     for (uint32_t i = 0; i < count; i++) {
@@ -743,38 +751,51 @@ static void learn(uint32_t who, uint32_t number)
     step(who, (pc_event){.kind = PC_WANT, .number = v->snapshot}, NULL);
 }
 
-static void consider_running(uint32_t who)
+/* Its holders are known: when all have their state, and in a group when it knows that. */
+static void place(uint32_t who)
 {
     rank *r = &all[who];
     uint64_t hosts_of[PROCESSES_MAX];
     uint32_t holder[PROCESSES_MAX];
     uint32_t scratch[PROCESSES_MAX];
+    uint32_t carriers[PROCESSES_MAX];
+    uint32_t holders = 0;
 
-    if (r->dead || r->running || r->process == NOBODY || (in_groups && !r->grouped)) {
+    if (r->dead || !r->running || r->placed || (in_groups && !r->grouped)) {
+        return;
+    }
+    r->placed = true;
+    if (in_groups) {
+        for (; pc_holder(r->core, holders) != PC_NONE; holders++) {
+            carriers[holders] = carrier_of(r, pc_holder(r->core, holders));
+        }
+        say(who, "is placed; so many hold its part:", holders);
+        step(who, (pc_event){.kind = PC_PLACED, .carriers = carriers}, NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        hosts_of[i] = host[carrier_of(r, i)];
+    }
+    pl_partners(count, hosts_of, holder, scratch);
+    say(who, "is placed; its holder is process", holder[r->process]);
+    step(who, (pc_event){.kind = PC_PLACED, .peer = holder[r->process], .rank = carrier_of(r, holder[r->process])},
+         NULL);
+}
+
+static void consider_running(uint32_t who)
+{
+    rank *r = &all[who];
+
+    if (r->dead || r->running || r->process == NOBODY) {
         return;
     }
     for (uint32_t i = 0; i < count; i++) {
         if (r->ready[carrier_of(r, i)] != r->view + 1) {
             return;
         }
-        hosts_of[i] = host[carrier_of(r, i)];
     }
     r->running = true;
-    if (in_groups) {
-        uint32_t carriers[PROCESSES_MAX];
-        uint32_t holders = 0;
-
-        for (; pc_holder(r->core, holders) != PC_NONE; holders++) {
-            carriers[holders] = carrier_of(r, pc_holder(r->core, holders));
-        }
-        say(who, "runs; so many hold its part:", holders);
-        step(who, (pc_event){.kind = PC_PLACED, .carriers = carriers}, NULL);
-        return;
-    }
-    pl_partners(count, hosts_of, holder, scratch);
-    say(who, "runs; its holder is process", holder[r->process]);
-    step(who, (pc_event){.kind = PC_PLACED, .peer = holder[r->process], .rank = carrier_of(r, holder[r->process])},
-         NULL);
+    place(who);
 }
 
 static void be_ready(uint32_t who, uint32_t number)
@@ -931,6 +952,7 @@ static void record(uint32_t who, uint64_t number, uint32_t in_view)
     }
     gone(who, &r->cut);
     r->cut = (part){.number = number, .recording = recordings};
+    r->had |= UINT64_C(1) << number % 64;
     say(who, "has recorded", number);
     plan(delay(30), (happening){.kind = COMPLETE, .to = who, .number = number, .view = in_view});
 }
@@ -1171,7 +1193,7 @@ static void happen(const happening *h)
         break;
     case GROUP:
         group(h->to);
-        consider_running(h->to);
+        place(h->to);
         break;
     case CALM:
         calm = true;
@@ -1225,10 +1247,10 @@ static void begin_world(uint64_t seed)
         uint32_t scratch[PROCESSES_MAX];
 
         pl_groups(count, host, 2 + (uint32_t)chance_below(&random_numbers, PROCESSES_MAX - 1), group_of, scratch);
-        grouped_at = delay(60);
+        grouped_at = delay(100);
         for (uint32_t i = 0; i < ranks; i++) {
             step(i, (pc_event){.kind = PC_GROUPED}, NULL);
-            plan(grouped_at + delay(60), (happening){.kind = GROUP, .to = i});
+            plan(grouped_at + delay(200), (happening){.kind = GROUP, .to = i});
         }
     }
     for (uint64_t i = chance_below(&random_numbers, 5); i > 0; i--) {

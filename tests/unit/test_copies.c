@@ -349,10 +349,117 @@ static void test_nobody_has_it(void)
     CU_ASSERT(!got.stored && !got.fetched);
 }
 
+/* ---------------------------------------------------------------- groups */
+
+static const uint32_t everybody[] = {0, 1, 2, 3};
+
+/* Process 0, 1, 2 or 3 of one group of four. */
+static void begin_grouped(uint32_t self)
+{
+    uint32_t carriers[3];
+
+    begin(self);
+    step((pc_event){.kind = PC_GROUPED});
+    step((pc_event){.kind = PC_GROUPED, .group = everybody, .ranks = 4});
+    for (uint32_t h = 0; h < 3; h++) {
+        carriers[h] = 10 + pc_holder(core, h);
+    }
+    step((pc_event){.kind = PC_PLACED, .carriers = carriers});
+}
+
+static void share(uint32_t owner, uint64_t number, uint32_t whole, uint32_t pieces)
+{
+    hear(owner, (pc_message){.kind = PC_BEGIN, .number = number, .pieces = pieces, .whole = whole}, false);
+    for (uint32_t i = 0; i < pieces; i++) {
+        hear(owner, (pc_message){.kind = PC_PIECE, .number = number, .pieces = pieces, .index = i}, true);
+    }
+}
+
+static void test_stripes(void)
+{
+    static const uint32_t stripes[] = {0, 2, 2, 1}; /* pieces 0 and 3 to process 2, 1 and 4 to 3, 2 to 0 */
+    uint32_t pieces[COUNT] = {0};
+    uint32_t seen = 0;
+
+    begin_grouped(1);
+    CU_ASSERT_EQUAL(pc_holder(core, 0), 2);
+    CU_ASSERT_EQUAL(pc_holder(core, 1), 3);
+    CU_ASSERT_EQUAL(pc_holder(core, 2), 0);
+    CU_ASSERT_EQUAL(pc_holder(core, 3), PC_NONE);
+    take(1, 5);
+    while (pc_next(core, true, &sent)) {
+        CU_ASSERT(sent.to != 1 && sent.to < COUNT);
+        if (sent.message.kind == PC_BEGIN) {
+            CU_ASSERT_EQUAL(sent.message.pieces, stripes[(sent.to + 3) % 4]);
+            CU_ASSERT_EQUAL(sent.message.whole, 5);
+        } else {
+            CU_ASSERT_EQUAL(sent.message.index, pieces[sent.to]++);
+            seen |= 1U << pc_piece_at(core, 1, sent.to, sent.message.index);
+        }
+    }
+    CU_ASSERT_EQUAL(seen, 31);
+    hear(2, (pc_message){.kind = PC_HELD, .number = 1}, false);
+    hear(0, (pc_message){.kind = PC_HELD, .number = 1}, false);
+    CU_ASSERT(!got.held && !pc_is_held(core, 1));
+    hear(3, (pc_message){.kind = PC_HELD, .number = 1}, false);
+    CU_ASSERT(got.held && pc_is_held(core, 1));
+}
+
+/* Held when all pieces of all others and the own part are here, whatever comes last. */
+static void test_together(void)
+{
+    begin_grouped(0);
+    share(1, 1, 5, 1);
+    share(2, 1, 1, 0); /* too short to have a piece here */
+    share(3, 1, 4, 2);
+    CU_ASSERT(is_silent());
+    take(1, 1);
+    for (uint32_t i = 1; i < COUNT; i++) {
+        CU_ASSERT(sends(false, i, PC_HELD, 1));
+    }
+    begin_grouped(0);
+    take(1, 1);
+    share(1, 1, 5, 1);
+    share(3, 1, 4, 2);
+    while (pc_next(core, true, &sent)) {
+        CU_ASSERT(sent.message.kind != PC_HELD);
+    }
+    share(2, 1, 1, 0);
+    for (uint32_t i = 1; i < COUNT; i++) {
+        CU_ASSERT(sends(false, i, PC_HELD, 1));
+    }
+}
+
+static void test_all_or_nobody(void)
+{
+    begin(PC_NONE);
+    step((pc_event){.kind = PC_GROUPED});
+    view(1, 5, 2);
+    step((pc_event){.kind = PC_WANT, .number = 5}); /* its group is not known: there was none */
+    CU_ASSERT(got.unavailable);
+    step((pc_event){.kind = PC_GROUPED, .group = everybody, .ranks = 4});
+    step((pc_event){.kind = PC_WANT, .number = 5});
+    CU_ASSERT(sends(false, PC_ALL, PC_ASK, 5));
+    for (uint32_t i = 0; i < COUNT; i++) {
+        if (i != 2) {
+            hear(i, (pc_message){.kind = PC_HAVE, .view = 1, .number = 5, .pieces = 3, .whole = i == 3 ? 4 : 3}, false);
+        }
+    }
+    CU_ASSERT(got.unavailable); /* process 3 speaks of another part */
+    step((pc_event){.kind = PC_WANT, .number = 5});
+    CU_ASSERT(sends(false, PC_ALL, PC_ASK, 5));
+    hear(0, (pc_message){.kind = PC_HAVE, .view = 1, .number = 5, .pieces = 3, .whole = 3}, false);
+    CU_ASSERT(is_silent());
+    hear(1, (pc_message){.kind = PC_LACK, .view = 1, .number = 5}, false);
+    CU_ASSERT(got.unavailable);
+}
+
 UNIT_MAIN("copies in memory", {"an owner sends", test_owner_sends},
           {"only the holder says held", test_only_the_holder_says_held},
           {"a newer attempt supersedes", test_newer_attempt_supersedes},
           {"abandoned, refused", test_abandoned_and_refused}, {"a holder keeps", test_holder_keeps},
           {"a copy that is late", test_late_copy}, {"bad pieces", test_bad_pieces}, {"views", test_views},
           {"an owner after a view", test_owner_after_a_view}, {"serving", test_serving}, {"wanting", test_wanting},
-          {"a damaged copy", test_damaged_copy}, {"nobody has it", test_nobody_has_it})
+          {"a damaged copy", test_damaged_copy}, {"nobody has it", test_nobody_has_it},
+          {"stripes of a group", test_stripes}, {"a parity is together", test_together},
+          {"all of a group or nobody", test_all_or_nobody})

@@ -123,5 +123,62 @@ static void test_two_by_two(void)
     CU_ASSERT_EQUAL(memcmp(again, holder, sizeof again), 0);
 }
 
+/* Groups of two at least and `size` (or three) at most; no two processes of a host in one, if there can be so many groups. */
+static bool are_groups(uint32_t count, uint32_t size)
+{
+    uint32_t group[MOST];
+    uint32_t members[MOST] = {0};
+    uint32_t largest = 0;
+    uint32_t groups = 0;
+    bool same = false;
+
+    pl_groups(count, host, size, group, scratch);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t here = 0;
+
+        members[group[i]]++;
+        groups = group[i] >= groups ? group[i] + 1 : groups;
+        for (uint32_t j = 0; j < count; j++) {
+            here += host[j] == host[i];
+            same = same || (j != i && group[j] == group[i] && host[j] == host[i]);
+        }
+        largest = here > largest ? here : largest;
+    }
+    for (uint32_t k = 0; k < groups; k++) {
+        if (members[k] < 2 || members[k] > (size < 3 ? 3 : size)) {
+            return false;
+        }
+    }
+    return !same || largest > groups || largest == count;
+}
+
+static void test_groups(void)
+{
+    uint64_t random = 9;
+
+    for (int trial = 0; trial < 20000; trial++) {
+        uint32_t count;
+        uint32_t size;
+        uint64_t hosts;
+
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        count = 2 + (uint32_t)(random >> 33) % (MOST - 2);
+        size = 2 + (uint32_t)(random >> 43) % 15;
+        hosts = 1 + (random >> 50) % 20;
+        for (uint32_t i = 0; i < count; i++) {
+            random = random * 6364136223846793005U + 1442695040888963407U;
+            host[i] = (random >> 33) % hosts;
+        }
+        if (!are_groups(count, size)) {
+            CU_FAIL_FATAL("groups");
+        }
+    }
+    for (uint32_t i = 0; i < 8; i++) { /* two hosts of four: only pairs are across */
+        host[i] = i / 4;
+    }
+    CU_ASSERT(are_groups(8, 4));
+}
+
 UNIT_MAIN("placement of copies", {"one process", test_alone}, {"two hosts of two", test_two_by_two},
-          {"every way to put up to 7 on hosts", test_every_small_one}, {"random large ones", test_random_large_ones})
+          {"groups", test_groups}, {"every way to put up to 7 on hosts", test_every_small_one},
+          {"random large ones", test_random_large_ones})
