@@ -57,9 +57,13 @@ static cairn_status parse_query(scan *s, cairn_error *error)
 
 static cairn_status make_plan(scan *s, cairn_error *error)
 {
+    const cairn_plan_options options = {.delimiter = s->options.delimiter,
+                                        .block_bytes = s->options.block_bytes,
+                                        .replica = s->options.replica,
+                                        .replica_count = s->options.replica_count};
+
     cairn_plan_free(&s->plan);
-    cairn_status status = cairn_plan_make(&s->plan, s->options.paths, s->options.path_count, s->options.delimiter,
-                                          s->options.block_bytes, error);
+    cairn_status status = cairn_plan_make(&s->plan, s->options.paths, s->options.path_count, &options, error);
     if (status == CAIRN_OK) {
         status = parse_query(s, error);
     }
@@ -109,14 +113,34 @@ static cairn_status share_plan(scan *s, uint32_t source, cairn_error *error)
     return status;
 }
 
+enum { MOVES_SAID = 3 };
+
+static void moved(void *context, const char *why, const char *to)
+{
+    scan *s = context;
+
+    s->own.moved++;
+    if (s->own.moved <= MOVES_SAID) { /* of a whole folder that is gone the first ones are enough */
+        fprintf(stderr, "scan: process %u: %s; reading %s\n", s->id, why, to);
+    }
+    (void)fflush(stderr);
+}
+
 static cairn_status prepare(scan *s)
 {
     cairn_status status = CAIRN_OK;
 
     if (s->reader == NULL) {
-        status = cairn_groups_init(&s->groups, cairn_query_shape(&s->query));
+        s->tally = calloc(s->count, sizeof *s->tally);
+        status = s->tally == NULL ? CAIRN_E_NOMEM : cairn_groups_init(&s->groups, cairn_query_shape(&s->query));
+        if (status == CAIRN_OK) {
+            status = cairn_groups_init(&s->apart, cairn_query_shape(&s->query));
+        }
         if (status == CAIRN_OK) {
             status = cairn_reader_open(&s->reader, &s->plan, &s->query);
+        }
+        if (status == CAIRN_OK) {
+            cairn_reader_watch(s->reader, moved, s);
         }
     }
     return status == CAIRN_OK && s->id == 0 ? scan_lead_begin(s) : status;

@@ -45,6 +45,12 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
+    "  --replica FOLDER     the files are there as well, under the same names; may be said several times. What is "
+    "missing,\n"
+    "                       cannot be read, has another size or other bytes at its ends, or is compressed and damaged, "
+    "is\n"
+    "                       read from the next folder that has it, and a line says so\n"
+    "  --explain            print what would be read, and how, and end\n"
     "  --block-size BYTES   cut files into blocks of this size, at least 4K (default: a 256th of all bytes, within\n"
     "                       65536 bytes and 4 MiB)\n"
     "  --help               this text\n"
@@ -53,7 +59,7 @@ static const char help_text[] =
     "is\n"
     "needed is left out, counted, and named once at the end. Sums of decimals are exact; a mean is the exact one, "
     "rounded once.\n"
-    "Standard error gets one closing line: rows, bytes, files, blocks, processes, seconds.\n"
+    "Standard error gets closing lines: rows, bytes, files, blocks, processes, seconds; what each process did.\n"
     "\n"
     "Exit status: 0; 3 wrong arguments or input that cannot be read as asked; 74 reading or writing failed; 85 "
     "stopped\n"
@@ -117,6 +123,8 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"output", required_argument, NULL, 'o'},
         {"read-rate", required_argument, NULL, 'r'},
         {"block-size", required_argument, NULL, 'b'},
+        {"replica", required_argument, NULL, 'R'},
+        {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -125,6 +133,16 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
+        case 'R':
+            if (o->replica_count == CAIRN_REPLICAS_MAX) {
+                job_wrong(fault, "--replica %s: more than %d", optarg, CAIRN_REPLICAS_MAX);
+                break;
+            }
+            o->replica[o->replica_count++] = optarg;
+            break;
+        case 'e':
+            o->explain = true;
+            break;
         case 'w':
             o->query.where = optarg;
             break;
@@ -186,7 +204,12 @@ static cairn_status work(scan *s, const cairn_restored *restored, cairn_error *e
 {
     cairn_status status = scan_begin(s, restored, error);
 
-    if (status == CAIRN_OK && !s->said && s->exit_code == CAIRN_EXIT_OK) {
+    if (status == CAIRN_OK && !s->said && s->exit_code == CAIRN_EXIT_OK && s->options.explain) {
+        if (s->id == 0) {
+            scan_explain(s);
+        }
+        s->said = true;
+    } else if (status == CAIRN_OK && !s->said && s->exit_code == CAIRN_EXIT_OK) {
         status = s->survive.on ? scan_survive_begin(s) : CAIRN_OK;
         if (status == CAIRN_OK) {
             status = cairn_serve(s->process, s->survive.on ? &scan_survive_handlers : &scan_handlers, s);
@@ -230,6 +253,8 @@ static void clean_up(scan *s)
 {
     cairn_reader_close(s->reader);
     cairn_groups_free(&s->groups);
+    cairn_groups_free(&s->apart);
+    free(s->tally);
     cairn_groups_free(&s->lead.total);
     cairn_query_free(&s->query);
     cairn_plan_free(&s->plan);

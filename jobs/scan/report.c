@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PROGRESS_AFTER = 3, PROGRESS_EVERY = 2 };
+enum { PROGRESS_AFTER = 3, PROGRESS_EVERY = 2, EACH_MAX = 8 };
 
-static void bytes_text(uint64_t bytes, char *text, size_t room)
+void scan_bytes_text(uint64_t bytes, char *text, size_t room)
 {
     static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
     double value = (double)bytes;
@@ -126,7 +126,7 @@ static void print_summary(scan *s)
     for (uint32_t i = 0; i < s->query.value_count; i++) {
         missing += total->missing[i];
     }
-    bytes_text(s->plan.bytes, bytes, sizeof bytes);
+    scan_bytes_text(s->plan.bytes, bytes, sizeof bytes);
     fprintf(stderr, "scan: %llu rows, %s, %u file%s, %u blocks, %u process%s, %.2f s", (unsigned long long)total->rows,
             bytes, s->plan.file_count, s->plan.file_count == 1 ? "" : "s", s->plan.block_count, s->count,
             s->count == 1 ? "" : "es", scan_now() - s->began);
@@ -148,10 +148,67 @@ static void print_summary(scan *s)
                 s->generation == 1 ? "" : "s");
     }
     if (s->lead.bytes_read > s->plan.bytes) {
-        bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
+        scan_bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
         fprintf(stderr, "; %s read more than once (no row counted twice)", bytes);
     }
     fputs("\n", stderr);
+}
+
+/* What each process did; of many the least and the most. */
+static void print_tallies(const scan *s)
+{
+    uint64_t replica_bytes = 0;
+    uint32_t moved = 0, least = 0, most = 0;
+    char bytes[40];
+
+    for (uint32_t i = 0; i < s->count; i++) {
+        replica_bytes += s->tally[i].replica_bytes;
+        moved += s->tally[i].moved;
+        least = s->tally[i].busy < s->tally[least].busy ? i : least;
+        most = s->tally[i].busy > s->tally[most].busy ? i : most;
+    }
+    fputs("scan: ", stderr);
+    for (uint32_t i = 0; i < s->count && s->count <= EACH_MAX; i++) {
+        scan_bytes_text(s->tally[i].bytes, bytes, sizeof bytes);
+        fprintf(stderr, "%sprocess %u: %llu blocks, %s, busy %.2f s", i == 0 ? "" : "; ", i,
+                (unsigned long long)s->tally[i].blocks, bytes, s->tally[i].busy);
+    }
+    if (s->count > EACH_MAX) {
+        fprintf(stderr, "processes were busy %.2f s (%u, %llu blocks) to %.2f s (%u, %llu blocks)",
+                s->tally[least].busy, least, (unsigned long long)s->tally[least].blocks, s->tally[most].busy, most,
+                (unsigned long long)s->tally[most].blocks);
+    }
+    if (s->plan.replica_count > 0) {
+        scan_bytes_text(replica_bytes, bytes, sizeof bytes);
+        fprintf(stderr, "; %s from replicas, %u time%s a file was read elsewhere", bytes, moved, moved == 1 ? "" : "s");
+    }
+    fputs("\n", stderr);
+}
+
+void scan_pack_tally(const scan *s, cairn_pack *pack)
+{
+    uint64_t done = 0;
+
+    for (size_t i = 0; i < s->read_count; i++) {
+        done += s->reads[i].done;
+    }
+    cairn_pack_u64(pack, s->bytes_before + cairn_reader_bytes(s->reader));
+    cairn_pack_u64(pack, cairn_reader_replica_bytes(s->reader));
+    cairn_pack_u64(pack, done);
+    cairn_pack_u32(pack, s->own.moved);
+    cairn_pack_u64(pack, (uint64_t)(s->own.busy * 1e6));
+}
+
+bool scan_take_tally(scan *s, uint32_t from, cairn_unpack *unpack)
+{
+    scan_tally *tally = &s->tally[from];
+
+    tally->bytes = cairn_unpack_u64(unpack);
+    tally->replica_bytes = cairn_unpack_u64(unpack);
+    tally->blocks = cairn_unpack_u64(unpack);
+    tally->moved = cairn_unpack_u32(unpack);
+    tally->busy = (double)cairn_unpack_u64(unpack) * 1e-6;
+    return !unpack->bad;
 }
 
 void scan_say_answer(scan *s)
@@ -169,6 +226,7 @@ void scan_say_answer(scan *s)
     } else {
         (void)print_notes(s);
         print_summary(s);
+        print_tallies(s);
     }
     (void)fflush(stderr);
     s->said = true;
@@ -185,8 +243,8 @@ void scan_print_progress(scan *s)
         return;
     }
     s->lead.told = now;
-    bytes_text(s->lead.bytes_done, done, sizeof done);
-    bytes_text(s->plan.bytes, total, sizeof total);
+    scan_bytes_text(s->lead.bytes_done, done, sizeof done);
+    scan_bytes_text(s->plan.bytes, total, sizeof total);
     fprintf(stderr, "scan: %.0f %%: %s of %s, %.0f s\n", 100.0 * (double)s->lead.bytes_done / (double)s->plan.bytes,
             done, total, now - s->began);
 }

@@ -19,11 +19,14 @@
 typedef struct scan_options {
     cairn_query_text query;
     const char *output;
+    bool explain;
     bool strict;    /* a value that does not fit is an error */
     char delimiter; /* 0: find it */
     cairn_format format;
     uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
     uint64_t block_bytes; /* 0: the plan's choice */
+    char *replica[CAIRN_REPLICAS_MAX];
+    size_t replica_count;
     char **paths;
     size_t path_count;
 } scan_options;
@@ -36,6 +39,14 @@ typedef struct scan_read {
     uint64_t cursor; /* when not done */
     uint64_t rows;
 } scan_read;
+
+/* What a process did in this launch, for the closing lines. */
+typedef struct scan_tally {
+    uint64_t bytes, replica_bytes; /* read, over all launches; in this one from replicas */
+    uint64_t blocks;               /* that are in its aggregates */
+    uint32_t moved;                /* files that it went to another place for */
+    double busy;                   /* seconds of reading */
+} scan_tally;
 
 /* What only process 0 has. */
 typedef struct scan_lead {
@@ -115,6 +126,9 @@ typedef struct scan {
     size_t read_count, read_room;
     cairn_groups groups;
     uint64_t bytes_before; /* read by others before this process: by launches before, by who carried it before */
+    cairn_groups apart;    /* rows of lease[0], if cairn_plan_is_apart: they count when all of the block is read */
+    scan_tally own;        /* but bytes and blocks */
+    scan_tally *tally;     /* [count], where the answer is put together */
     bool failed;           /* an error is on its way to process 0 */
     double debt_from;      /* --read-rate: when what was read so far is paid for */
     scan_lead lead;
@@ -132,6 +146,9 @@ CAIRN_MUST_CHECK cairn_status scan_begin(scan *s, const cairn_restored *restored
 
 double scan_now(void);
 int scan_exit_code(cairn_status status);
+
+/* explain.c */
+void scan_explain(const scan *s);
 
 /* work.c */
 /* Read on in lease[0]. */
@@ -168,5 +185,9 @@ void scan_forget_blobs(scan *s);
 /* The answer and the closing line. What fails is said, and sets exit_code. */
 void scan_say_answer(scan *s);
 void scan_print_progress(scan *s);
+void scan_bytes_text(uint64_t bytes, char *text, size_t room); /* "1.5 GB" */
+/* What this process did, to who puts the answer together; false: it is no tally. */
+void scan_pack_tally(const scan *s, cairn_pack *pack);
+CAIRN_MUST_CHECK bool scan_take_tally(scan *s, uint32_t from, cairn_unpack *unpack);
 
 #endif

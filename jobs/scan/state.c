@@ -1,6 +1,6 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 4 ("CSC4"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
+ * One blob a process, format 5 ("CSC5"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
  * what was read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
@@ -19,7 +19,7 @@
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x34435343 }; /* "CSC4" */
+enum { MAGIC = 0x35435343 }; /* "CSC5" */
 
 static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 {
@@ -115,12 +115,17 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     cairn_pack_u8(&pack, s->wrong);
     cairn_pack_u32(&pack, s->leases);
     for (uint32_t i = 0; i < s->leases; i++) {
-        cairn_pack_u32(&pack, s->lease[i].block);
-        cairn_pack_u8(&pack, (uint8_t)s->lease[i].at);
-        cairn_pack_u8(&pack, (uint8_t)s->lease[i].state);
-        cairn_pack_u8(&pack, s->lease[i].guessing);
-        cairn_pack_u64(&pack, s->lease[i].cursor);
-        cairn_pack_u64(&pack, s->lease[i].rows);
+        cairn_lease lease = s->lease[i];
+
+        if (cairn_plan_is_apart(&s->plan, lease.block)) { /* nothing of it is in the groups yet */
+            lease = cairn_lease_begin(&s->plan, lease.block, CAIRN_START_GUESS);
+        }
+        cairn_pack_u32(&pack, lease.block);
+        cairn_pack_u8(&pack, (uint8_t)lease.at);
+        cairn_pack_u8(&pack, (uint8_t)lease.state);
+        cairn_pack_u8(&pack, lease.guessing);
+        cairn_pack_u64(&pack, lease.cursor);
+        cairn_pack_u64(&pack, lease.rows);
     }
     cairn_pack_u64(&pack, s->read_count);
     for (size_t i = 0; i < s->read_count; i++) {

@@ -34,7 +34,7 @@ static cairn_status send_part(scan *s)
     }
     cairn_pack_u32(&pack, survive_launch(s));
     cairn_pack_u32(&pack, s->generation);
-    cairn_pack_u64(&pack, s->bytes_before + cairn_reader_bytes(s->reader));
+    scan_pack_tally(s, &pack);
     cairn_pack_u64(&pack, count);
     for (size_t i = 0; i < s->read_count; i++) {
         if (s->reads[i].done) {

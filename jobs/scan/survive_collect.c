@@ -51,12 +51,14 @@ void survive_forget_part(scan *s, uint32_t process)
 cairn_status survive_take_part(scan *s, uint32_t from, cairn_unpack *unpack)
 {
     uint32_t generation = cairn_unpack_u32(unpack);
-    scan_part part = {.bytes_read = cairn_unpack_u64(unpack)};
+    scan_part part = {.count = 0};
+    cairn_status status = scan_take_tally(s, from, unpack) ? CAIRN_OK : CAIRN_E_CORRUPT;
     uint64_t count = cairn_unpack_u64(unpack);
     uint32_t *blocks;
-    cairn_status status = CAIRN_OK;
 
-    if (!unpack->bad && generation > s->generation) {
+    part.bytes_read = s->tally[from].bytes;
+
+    if (status == CAIRN_OK && !unpack->bad && generation > s->generation) {
         status = survive_refresh_generation(s);
     }
     if (status != CAIRN_OK || unpack->bad || count > s->plan.block_count) {

@@ -228,15 +228,18 @@ static cairn_status lead_message(scan *s, const cairn_message *message, uint32_t
     return status;
 }
 
-static cairn_status take_part(scan *s, cairn_unpack *unpack)
+static cairn_status take_part(scan *s, uint32_t from, cairn_unpack *unpack)
 {
     scan_lead *lead = &s->lead;
     cairn_groups part = {0};
     uint32_t epoch = cairn_unpack_u32(unpack);
-    uint64_t bytes_read = cairn_unpack_u64(unpack), rows = 0;
+    uint64_t rows = 0;
 
     if (unpack->bad || epoch != s->epoch) {
         return unpack->bad ? CAIRN_E_CORRUPT : CAIRN_OK;
+    }
+    if (!scan_take_tally(s, from, unpack)) {
+        return CAIRN_E_CORRUPT;
     }
     cairn_status status = cairn_groups_unpack(&part, unpack);
     if (status == CAIRN_OK) {
@@ -246,7 +249,7 @@ static cairn_status take_part(scan *s, cairn_unpack *unpack)
     if (status != CAIRN_OK) {
         return status;
     }
-    lead->bytes_read += bytes_read;
+    lead->bytes_read += s->tally[from].bytes;
     lead->collected++;
     if (lead->collected < s->count) {
         return CAIRN_OK;
@@ -315,7 +318,8 @@ cairn_status scan_forget(scan *s, uint32_t generation)
     s->leases = 0;
     s->wrong = false;
     s->read_count = 0;
-    return cairn_groups_clear(&s->groups);
+    cairn_status status = cairn_groups_clear(&s->apart);
+    return status == CAIRN_OK ? cairn_groups_clear(&s->groups) : status;
 }
 
 static cairn_status take_grant(scan *s, cairn_unpack *unpack)
@@ -347,7 +351,7 @@ static cairn_status send_part(scan *s)
     cairn_pack pack = {0};
 
     cairn_pack_u32(&pack, s->epoch);
-    cairn_pack_u64(&pack, s->bytes_before + cairn_reader_bytes(s->reader));
+    scan_pack_tally(s, &pack);
     cairn_groups_pack(&s->groups, &pack);
     return send_pack(s, 0, TAG_PART, &pack);
 }
@@ -400,8 +404,20 @@ static size_t chunk_bytes(const scan *s)
 cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error)
 {
     uint64_t before = cairn_reader_bytes(s->reader);
-    cairn_status status = cairn_reader_step(s->reader, &s->lease[0], &s->groups, chunk_bytes(s), outcome, error);
+    bool apart = cairn_plan_is_apart(&s->plan, s->lease[0].block);
+    double began = scan_now();
+    cairn_status status =
+        cairn_reader_step(s->reader, &s->lease[0], apart ? &s->apart : &s->groups, chunk_bytes(s), outcome, error);
 
+    if (status == CAIRN_OK && apart && *outcome != CAIRN_READ_MORE) {
+        status = *outcome == CAIRN_READ_DONE ? cairn_groups_merge(&s->groups, &s->apart) : CAIRN_OK;
+        status = status == CAIRN_OK ? cairn_groups_clear(&s->apart) : status;
+        if (status != CAIRN_OK) {
+            return cairn_fail(error, status, "the table of groups");
+        }
+        *outcome = *outcome == CAIRN_READ_AGAIN ? CAIRN_READ_MORE : *outcome;
+    }
+    s->own.busy += scan_now() - began;
     if (status == CAIRN_OK && s->options.read_rate > 0) {
         double now = scan_now();
         double cost = (double)(cairn_reader_bytes(s->reader) - before) / (double)s->options.read_rate;
@@ -487,7 +503,7 @@ static cairn_next on_message(cairn_process *process, const cairn_message *messag
     if (message->tag == TAG_GRANT) {
         *status = take_grant(s, &unpack);
     } else if (message->tag == TAG_PART && s->id == 0) {
-        *status = take_part(s, &unpack);
+        *status = take_part(s, message->from, &unpack);
     } else if (message->tag == TAG_ERROR && s->id == 0) {
         *status = take_error(s, message->from, &unpack);
     } else if (numbers.bad || (s->id != 0 && !from_lead)) {

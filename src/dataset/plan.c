@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x334c5043, PATH_BYTES_MAX = 4096 }; /* "CPL3" */
+enum { PLAN_MAGIC = 0x344c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL4" */
 
 /* While the plan is made: what the samples hold in each column. */
 typedef struct sampled {
@@ -57,10 +57,9 @@ static bool ends_with(const char *name, size_t length, const char *ending)
     return length > bytes && memcmp(name + length - bytes, ending, bytes) == 0;
 }
 
-static int is_data_file(const struct dirent *entry)
+static int is_data_name(const char *name)
 {
     static const char *const endings[] = {".csv", ".tsv", ".txt"};
-    const char *name = entry->d_name;
     size_t length = strlen(name);
 
     length -= ends_with(name, length, ".gz") ? 3 : ends_with(name, length, ".zst") ? 4 : 0;
@@ -72,9 +71,57 @@ static int is_data_file(const struct dirent *entry)
     return 0;
 }
 
+static int is_data_file(const struct dirent *entry)
+{
+    return is_data_name(entry->d_name);
+}
+
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* The name behind the last slash. */
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL ? path : slash + 1;
+}
+
+static int by_name_of_path(const void *a, const void *b)
+{
+    return strcmp(name_of(((const cairn_plan_file *)a)->path), name_of(((const cairn_plan_file *)b)->path));
+}
+
+/* With replicas: what they have and the folder has not. A folder that cannot be read has nothing. */
+static cairn_status add_missing(cairn_plan *plan, const char *folder, uint32_t first, cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+    char path[PATH_BYTES_MAX];
+
+    for (uint32_t i = 0; i < plan->replica_count; i++) {
+        struct dirent **entries = NULL;
+        int count = scandir(plan->replica[i], &entries, is_data_file, by_name);
+
+        for (int k = 0; k < count; k++) {
+            bool known = false;
+            for (uint32_t f = first; f < plan->file_count && !known; f++) {
+                known = strcmp(name_of(plan->files[f].path), entries[k]->d_name) == 0;
+            }
+            int length = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
+                                  entries[k]->d_name);
+            if (status == CAIRN_OK && !known) {
+                status = length >= (int)sizeof path
+                             ? cairn_fail(error, CAIRN_E_INVALID, "%s: the path is too long", folder)
+                             : add_path(plan, path);
+            }
+            free(entries[k]);
+        }
+        free(entries);
+    }
+    qsort(plan->files + first, plan->file_count - first, sizeof *plan->files, by_name_of_path);
+    return status;
 }
 
 static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error *error)
@@ -85,10 +132,11 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
     char path[PATH_BYTES_MAX];
     struct stat about;
 
-    if (count < 0) {
+    if (count < 0 && plan->replica_count == 0) {
         return cairn_fail(error, status_of_errno(), "%s: %s", folder, strerror(errno));
     }
     uint32_t before = plan->file_count;
+    int gone = count < 0 ? errno : 0;
     for (int i = 0; i < count; i++) {
         int length = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
                               entries[i]->d_name);
@@ -101,7 +149,14 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
         free(entries[i]);
     }
     free(entries);
-    if (status == CAIRN_OK && plan->file_count == before) {
+    if (status == CAIRN_OK && plan->replica_count > 0) {
+        status = add_missing(plan, folder, before, error);
+    }
+    if (status == CAIRN_OK && plan->file_count == before && gone != 0) {
+        errno = gone;
+        status =
+            cairn_fail(error, status_of_errno(), "%s: %s, and no replica has a file of it", folder, strerror(gone));
+    } else if (status == CAIRN_OK && plan->file_count == before) {
         status = cairn_fail(error, CAIRN_E_INVALID,
                             "%s: the folder holds no .csv, .tsv or .txt file, compressed or not", folder);
     }
@@ -191,43 +246,74 @@ static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled
 }
 
 /* The first bytes of the text of a compressed file, in place of those of the file. */
-static cairn_status unpack_sample(const cairn_plan_file *file, int fd, sampled *s, size_t *bytes, cairn_error *error)
+static cairn_status unpack_sample(const cairn_plan_file *file, const char *path, int fd, sampled *s, size_t *bytes,
+                                  cairn_error *error)
 {
     cairn_packed *packed = NULL;
     cairn_status status = cairn_packed_open(&packed, (cairn_packing)file->packing);
 
     if (status == CAIRN_OK) {
-        status = cairn_packed_read(packed, fd, file->path, s->bytes, CAIRN_SAMPLE_BYTES, bytes, error);
+        status = cairn_packed_read(packed, fd, path, s->bytes, CAIRN_SAMPLE_BYTES, bytes, error);
     }
     cairn_packed_close(packed);
     return status;
 }
 
-static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_error *error)
+cairn_status cairn_plan_ends(int fd, uint64_t bytes, const char *path, cairn_digest *ends, cairn_error *error)
+{
+    size_t one = bytes < END_BYTES ? (size_t)bytes : (size_t)END_BYTES;
+    char *both = malloc(2 * (size_t)END_BYTES);
+    cairn_status status = both == NULL ? cairn_fail(error, CAIRN_E_NOMEM, "%s: sample", path) : CAIRN_OK;
+
+    for (int end = 0; end < 2 && status == CAIRN_OK; end++) {
+        uint64_t from = end == 0 ? 0 : bytes - one;
+        for (size_t at = 0; at < one && status == CAIRN_OK;) {
+            ssize_t got = pread(fd, both + (size_t)end * one + at, one - at, (off_t)(from + at));
+            if (got <= 0 && !(got < 0 && errno == EINTR)) {
+                status = cairn_fail(error, CAIRN_E_IO, "%s: %s", path,
+                                    got < 0 ? strerror(errno) : "became shorter while it was read");
+            }
+            at += got > 0 ? (size_t)got : 0;
+        }
+    }
+    if (status == CAIRN_OK) {
+        *ends = cairn_digest_of(both, 2 * one);
+    }
+    free(both);
+    return status;
+}
+
+/* A file as it is in one of its places. */
+static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const char *path, sampled *s,
+                                  cairn_error *error)
 {
     struct stat about;
     cairn_status status = CAIRN_E_BUG;
     size_t bytes = 0;
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &about) != 0) {
-        status = cairn_fail(error, status_of_errno(), "%s: %s", file->path, strerror(errno));
+        status = cairn_fail(error, status_of_errno(), "%s: %s", path, strerror(errno));
         goto out;
     }
     if (!S_ISREG(about.st_mode)) {
-        status = cairn_fail(error, CAIRN_E_INVALID, "%s: neither a file nor a folder", file->path);
+        status = cairn_fail(error, CAIRN_E_INVALID, "%s: neither a file nor a folder", path);
         goto out;
     }
     file->bytes = (uint64_t)about.st_size;
-    file->modified_s = about.st_mtim.tv_sec;
-    file->modified_ns = about.st_mtim.tv_nsec;
+    if (plan->replica_count == 0) {
+        file->modified_s = about.st_mtim.tv_sec;
+        file->modified_ns = about.st_mtim.tv_nsec;
+    } else if ((status = cairn_plan_ends(fd, file->bytes, path, &file->ends, error)) != CAIRN_OK) {
+        goto out;
+    }
     while (bytes < CAIRN_SAMPLE_BYTES && bytes < file->bytes) {
         ssize_t got = pread(fd, s->bytes + bytes, CAIRN_SAMPLE_BYTES - bytes, (off_t)bytes);
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got <= 0) {
-            status = cairn_fail(error, got < 0 ? status_of_errno() : CAIRN_E_IO, "%s: %s", file->path,
+            status = cairn_fail(error, got < 0 ? status_of_errno() : CAIRN_E_IO, "%s: %s", path,
                                 got < 0 ? strerror(errno) : "became shorter while it was read");
             goto out;
         }
@@ -236,7 +322,7 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sample
     file->packing = (uint8_t)cairn_packing_of(s->bytes, bytes);
     if (file->packing == CAIRN_NOT_PACKED) {
         status = take_sample(plan, file, s, bytes, bytes == file->bytes, error);
-    } else if ((status = unpack_sample(file, fd, s, &bytes, error)) == CAIRN_OK) {
+    } else if ((status = unpack_sample(file, path, fd, s, &bytes, error)) == CAIRN_OK) {
         status = take_sample(plan, file, s, bytes, bytes < CAIRN_SAMPLE_BYTES, error);
     }
 out:
@@ -244,6 +330,194 @@ out:
         (void)close(fd);
     }
     return status;
+}
+
+/* What a file is like in each of its places. */
+typedef struct places {
+    bool there[1 + CAIRN_REPLICAS_MAX];
+    uint64_t bytes[1 + CAIRN_REPLICAS_MAX];
+    cairn_digest ends[1 + CAIRN_REPLICAS_MAX];
+} places;
+
+static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t place, places *p, cairn_error *error)
+{
+    char path[PATH_BYTES_MAX];
+    struct stat about;
+    cairn_status status;
+    int fd;
+
+    cairn_plan_place(plan, file, place, path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
+        status = cairn_fail(error, fd < 0 ? status_of_errno() : CAIRN_E_INVALID, "%s: %s", path,
+                            fd < 0 ? strerror(errno) : "is no file");
+    } else {
+        p->bytes[place] = (uint64_t)about.st_size;
+        status = cairn_plan_ends(fd, p->bytes[place], path, &p->ends[place], error);
+        p->there[place] = status == CAIRN_OK;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return status;
+}
+
+/* A compressed file says itself whether it is whole: all of it is read. */
+static bool is_whole(const cairn_plan *plan, uint32_t file, uint32_t place, char *piece)
+{
+    char path[PATH_BYTES_MAX];
+    cairn_error error;
+    cairn_packed *packed = NULL;
+    cairn_packing packing;
+    ssize_t head;
+    size_t got = CAIRN_SAMPLE_BYTES;
+    bool whole = true;
+    int fd;
+
+    cairn_plan_place(plan, file, place, path);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    head = fd < 0 ? -1 : pread(fd, piece, CAIRN_SAMPLE_BYTES, 0);
+    packing = head < 0 ? CAIRN_NOT_PACKED : cairn_packing_of(piece, (size_t)head);
+    if (packing != CAIRN_NOT_PACKED && cairn_packed_open(&packed, packing) == CAIRN_OK) {
+        while (whole && got == CAIRN_SAMPLE_BYTES) {
+            whole = cairn_packed_read(packed, fd, path, piece, CAIRN_SAMPLE_BYTES, &got, &error) == CAIRN_OK;
+        }
+    }
+    cairn_packed_close(packed);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return whole;
+}
+
+static bool agree(const places *p, uint32_t a, uint32_t b)
+{
+    return p->there[a] && p->there[b] && p->bytes[a] == p->bytes[b] && cairn_digest_equal(p->ends[a], p->ends[b]);
+}
+
+/* The one with which most of the places agree, itself too. Is that more than half of them? Else *other differs. */
+static bool find_majority(const places *p, uint32_t count, uint32_t *chosen, uint32_t *other)
+{
+    uint32_t there = 0, best = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t same = 0;
+        for (uint32_t k = 0; k < count; k++) {
+            same += agree(p, i, k);
+        }
+        there += p->there[i];
+        *chosen = same > best ? i : *chosen;
+        best = same > best ? same : best;
+    }
+    for (uint32_t k = 0; k < count; k++) {
+        *other = p->there[k] && !agree(p, *chosen, k) ? k : *other;
+    }
+    return 2 * best > there;
+}
+
+/* The place to go by: where they differ the one that most of them agree with. If there is none, compressed files that are
+ * damaged do not count; and then nobody can tell which of them is right. */
+static cairn_status choose_place(const cairn_plan *plan, uint32_t file, char *piece, uint32_t *chosen,
+                                 cairn_error *error)
+{
+    char paths[2][PATH_BYTES_MAX];
+    uint32_t count = cairn_plan_places(plan), there = 0, other = 0;
+    cairn_error first = {CAIRN_OK, ""};
+    places p = {{false}, {0}, {{0, 0}}};
+
+    for (uint32_t i = 0; i < count; i++) {
+        cairn_status status = measure(plan, file, i, &p, error);
+        if (status == CAIRN_E_NOMEM) {
+            return status;
+        }
+        first = i == 0 && status != CAIRN_OK ? *error : first;
+        there += p.there[i];
+    }
+    if (there == 0) {
+        *error = first;
+        return cairn_wrap(error, first.status, "no replica has it");
+    }
+    if (find_majority(&p, count, chosen, &other)) {
+        return CAIRN_OK;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        p.there[i] = p.there[i] && is_whole(plan, file, i, piece);
+    }
+    if (find_majority(&p, count, chosen, &other)) {
+        return CAIRN_OK;
+    }
+    cairn_plan_place(plan, file, *chosen, paths[0]);
+    cairn_plan_place(plan, file, other, paths[1]);
+    return cairn_fail(error, CAIRN_E_INVALID, "%.1000s and %.1000s are different files: which one is right?", paths[0],
+                      paths[1]);
+}
+
+static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_error *error)
+{
+    char path[PATH_BYTES_MAX];
+    uint32_t place = 0;
+    uint32_t index = (uint32_t)(file - plan->files);
+    cairn_status status = plan->replica_count > 0 ? choose_place(plan, index, s->bytes, &place, error) : CAIRN_OK;
+
+    cairn_plan_place(plan, index, place, path);
+    return status == CAIRN_OK ? look_at_place(plan, file, path, s, error) : status;
+}
+
+/* Replicas are found by names. */
+static cairn_status check_names(const cairn_plan *plan, char *const *paths, size_t path_count, cairn_error *error)
+{
+    struct stat about;
+    size_t folders = 0;
+
+    for (size_t i = 0; i < path_count; i++) {
+        folders += stat(paths[i], &about) != 0 || S_ISDIR(about.st_mode);
+    }
+    if (folders > 0 && path_count > 1 && plan->replica_count > 0) {
+        return cairn_fail(error, CAIRN_E_INVALID, "replicas are those of one folder, or of files");
+    }
+    for (uint32_t i = 0; i < plan->file_count && plan->replica_count > 0; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (strcmp(name_of(plan->files[i].path), name_of(plan->files[k].path)) == 0) {
+                return cairn_fail(error, CAIRN_E_INVALID, "%s and %s: replicas cannot tell files of one name apart",
+                                  plan->files[k].path, plan->files[i].path);
+            }
+        }
+    }
+    return CAIRN_OK;
+}
+
+/* A folder that is gone, of which a replica has something. */
+static bool is_replicated_folder(const cairn_plan *plan, const char *path)
+{
+    struct stat about;
+    char place[PATH_BYTES_MAX];
+
+    for (uint32_t i = 0; name_of(path)[0] != '\0' && i < plan->replica_count; i++) { /* a file would be there */
+        (void)snprintf(place, sizeof place, "%s/%s", plan->replica[i], name_of(path));
+        if (stat(place, &about) == 0) {
+            return false;
+        }
+    }
+    return strpbrk(path, "*?[") == NULL && is_data_name(name_of(path)) == 0;
+}
+
+static cairn_status take_replicas(cairn_plan *plan, const cairn_plan_options *options, cairn_error *error)
+{
+    if (options->replica_count > CAIRN_REPLICAS_MAX) {
+        return cairn_fail(error, CAIRN_E_INVALID, "more than %d replicas", CAIRN_REPLICAS_MAX);
+    }
+    plan->replica = calloc(options->replica_count + 1, sizeof *plan->replica);
+    for (size_t i = 0; plan->replica != NULL && i < options->replica_count; i++) {
+        if (strlen(options->replica[i]) > PATH_BYTES_MAX / 2) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%.100s...: the path is too long", options->replica[i]);
+        }
+        plan->replica[i] = strdup(options->replica[i]);
+        if (plan->replica[i] == NULL) {
+            return CAIRN_E_NOMEM;
+        }
+        plan->replica_count++;
+    }
+    return plan->replica == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
 }
 
 /* Cut all files; with blocks NULL only count. Returns the number of blocks. */
@@ -304,27 +578,33 @@ static cairn_status make_blocks(cairn_plan *plan, cairn_error *error)
     return CAIRN_OK;
 }
 
-cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
-                             uint64_t block_bytes, cairn_error *error)
+cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, const cairn_plan_options *options,
+                             cairn_error *error)
 {
-    cairn_status status = CAIRN_OK;
+    cairn_status status;
     sampled s = {.bytes = malloc(CAIRN_SAMPLE_BYTES + CAIRN_CSV_SLACK)};
     struct stat about;
 
     memset(plan, 0, sizeof *plan);
-    plan->delimiter = delimiter;
-    plan->block_bytes = block_bytes;
+    plan->delimiter = options->delimiter;
+    plan->block_bytes = options->block_bytes;
     if (s.bytes == NULL) {
         return cairn_fail(error, CAIRN_E_NOMEM, "sample");
     }
+    status = take_replicas(plan, options, error);
     for (size_t i = 0; i < path_count && status == CAIRN_OK; i++) {
         if (stat(paths[i], &about) == 0 && S_ISDIR(about.st_mode)) {
+            status = add_folder(plan, paths[i], error);
+        } else if (plan->replica_count > 0 && stat(paths[i], &about) != 0 && is_replicated_folder(plan, paths[i])) {
             status = add_folder(plan, paths[i], error);
         } else if (errno == ENOENT && strpbrk(paths[i], "*?[") != NULL && lstat(paths[i], &about) != 0) {
             status = add_pattern(plan, paths[i], error);
         } else {
             status = add_path(plan, paths[i]);
         }
+    }
+    if (status == CAIRN_OK) {
+        status = check_names(plan, paths, path_count, error);
     }
     for (uint32_t i = 0; i < plan->file_count && status == CAIRN_OK; i++) {
         status = look_at_file(plan, &plan->files[i], &s, error);
@@ -353,11 +633,36 @@ void cairn_plan_free(cairn_plan *plan)
     for (uint32_t i = 0; i < plan->file_count; i++) {
         free(plan->files[i].path);
     }
+    for (uint32_t i = 0; i < plan->replica_count; i++) {
+        free(plan->replica[i]);
+    }
+    free(plan->replica);
     free(plan->files);
     free(plan->blocks);
     free(plan->numeric);
     cairn_columns_free(&plan->columns);
     memset(plan, 0, sizeof *plan);
+}
+
+uint32_t cairn_plan_places(const cairn_plan *plan)
+{
+    return 1 + plan->replica_count;
+}
+
+void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, char path[CAIRN_PLAN_PATH_BYTES])
+{
+    const char *own = plan->files[file].path;
+
+    if (place == 0) {
+        (void)snprintf(path, PATH_BYTES_MAX, "%s", own);
+    } else {
+        (void)snprintf(path, PATH_BYTES_MAX, "%s/%s", plan->replica[place - 1], name_of(own));
+    }
+}
+
+bool cairn_plan_is_apart(const cairn_plan *plan, uint32_t block)
+{
+    return plan->replica_count > 0 && plan->files[plan->blocks[block].file].packing != CAIRN_NOT_PACKED;
 }
 
 uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block)
@@ -386,8 +691,14 @@ void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
         cairn_pack_u64(pack, file->data_start);
         cairn_pack_u64(pack, (uint64_t)file->modified_s);
         cairn_pack_u64(pack, (uint64_t)file->modified_ns);
+        cairn_pack_u64(pack, file->ends.high);
+        cairn_pack_u64(pack, file->ends.low);
         cairn_pack_u8(pack, file->careful);
         cairn_pack_u8(pack, file->packing);
+    }
+    cairn_pack_u32(pack, plan->replica_count);
+    for (uint32_t i = 0; i < plan->replica_count; i++) {
+        cairn_pack_text(pack, plan->replica[i], strlen(plan->replica[i]));
     }
 }
 
@@ -414,6 +725,8 @@ static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
     file->data_start = cairn_unpack_u64(unpack);
     file->modified_s = (int64_t)cairn_unpack_u64(unpack);
     file->modified_ns = (int64_t)cairn_unpack_u64(unpack);
+    file->ends.high = cairn_unpack_u64(unpack);
+    file->ends.low = cairn_unpack_u64(unpack);
     file->careful = cairn_unpack_u8(unpack) != 0;
     file->packing = cairn_unpack_u8(unpack);
     if (file->packing > CAIRN_ZSTD || file->bytes > (uint64_t)INT64_MAX ||
@@ -445,7 +758,7 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         plan->numeric[i] = cairn_unpack_u8(unpack) != 0;
     }
     uint32_t files = cairn_unpack_u32(unpack);
-    if (files > cairn_unpack_left(unpack) / 38) { /* each takes that many bytes at least */
+    if (files > cairn_unpack_left(unpack) / 54) { /* each takes that many bytes at least */
         unpack->bad = true;
     }
     plan->files = unpack->bad ? NULL : calloc(files + (size_t)1, sizeof *plan->files);
@@ -453,7 +766,16 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         unpack_file(&plan->files[plan->file_count++], unpack);
         total += plan->files[i].bytes / plan->block_bytes;
     }
-    if (unpack->bad || plan->files == NULL || total > 1u << 29 || make_blocks(plan, NULL) != CAIRN_OK) {
+    uint32_t replicas = cairn_unpack_u32(unpack);
+    if (replicas > CAIRN_REPLICAS_MAX) {
+        unpack->bad = true;
+    }
+    plan->replica = unpack->bad ? NULL : calloc(replicas + (size_t)1, sizeof *plan->replica);
+    for (uint32_t i = 0; plan->replica != NULL && i < replicas && !unpack->bad; i++) {
+        plan->replica[plan->replica_count++] = unpack_string(unpack);
+    }
+    if (unpack->bad || plan->files == NULL || plan->replica == NULL || total > 1u << 29 ||
+        make_blocks(plan, NULL) != CAIRN_OK) {
         cairn_plan_free(plan);
         return CAIRN_E_CORRUPT;
     }
@@ -471,7 +793,8 @@ cairn_status cairn_plan_compare(const cairn_plan *then, const cairn_plan *now, c
             return cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but had %llu when the snapshot was taken",
                               b->path, (unsigned long long)b->bytes, (unsigned long long)a->bytes);
         }
-        if (a->modified_s != b->modified_s || a->modified_ns != b->modified_ns || a->data_start != b->data_start) {
+        if (a->modified_s != b->modified_s || a->modified_ns != b->modified_ns || a->data_start != b->data_start ||
+            !cairn_digest_equal(a->ends, b->ends)) {
             return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed since the snapshot was taken", b->path);
         }
     }

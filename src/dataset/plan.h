@@ -19,10 +19,16 @@
  *     start.
  *
  * A compressed file (packed.h) is known by its first bytes. It is one block, since its text can only be read from the
- * start: many files are divided, a large one is not. */
+ * start: many files are divided, a large one is not.
+ *
+ * Replicas are folders that hold the same files under the same names. A file of the plan may then be read from any place
+ * where it is: that is where it has as many bytes, and the same ones at its beginning and end. The times of its copies do
+ * not matter, and the plan does not depend on which of them were there. If they differ while the plan is made, what most of
+ * them agree on counts; if that is nothing there is no plan. */
 #ifndef CAIRN_DATASET_PLAN_H
 #define CAIRN_DATASET_PLAN_H
 
+#include "base/checksum.h"
 #include "base/pack.h"
 #include "dataset/csv.h"
 #include "dataset/packed.h"
@@ -31,11 +37,13 @@
 #define CAIRN_BLOCK_BYTES_MIN ((uint64_t)65536)
 #define CAIRN_BLOCK_BYTES_MAX ((uint64_t)4 << 20)
 #define CAIRN_BLOCK_OPEN_END  ((uint64_t)INT64_MAX) /* of the block that a compressed file is */
+#define CAIRN_REPLICAS_MAX    8
 
 typedef struct cairn_plan_file {
     char *path;
     uint64_t bytes, data_start;
-    int64_t modified_s, modified_ns;
+    int64_t modified_s, modified_ns; /* 0 if there are replicas */
+    cairn_digest ends;               /* of its first and last bytes, if there are replicas */
     uint32_t first_block, block_count;
     bool careful;    /* as far as the sample shows */
     uint8_t packing; /* cairn_packing; then bytes are of the file, and data_start is of its text */
@@ -55,15 +63,35 @@ typedef struct cairn_plan {
     cairn_block *blocks;
     uint64_t bytes; /* of all blocks */
     uint64_t block_bytes;
+    char **replica; /* [replica_count]: folders */
+    uint32_t replica_count;
 } cairn_plan;
 
+typedef struct cairn_plan_options {
+    char delimiter;       /* 0: find it in the first file */
+    uint64_t block_bytes; /* 0: as above; other values are for tests */
+    char *const *replica; /* [replica_count] */
+    size_t replica_count;
+} cairn_plan_options;
+
 /* Make the plan of these files, folders (of a folder: its *.csv, *.tsv, *.txt, and these with .gz or .zst behind, sorted by
- * name, not of its subfolders) and patterns (glob(7); what has the very name is no pattern). delimiter 0: find it in the first file. block_bytes 0: as above; other values are for tests. Errors,
- * naming the file: CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no such files in a folder, a
- * header that differs, an empty file), CAIRN_E_NOMEM. */
-CAIRN_MUST_CHECK cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count, char delimiter,
-                                              uint64_t block_bytes, cairn_error *error);
+ * name, not of its subfolders; with replicas also what only they have of such files) and patterns (glob(7); what has the
+ * very name is no pattern). Errors, naming the file: CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no
+ * such files in a folder, a header that differs, an empty file; with replicas: two files of one name, two folders, copies
+ * that differ),
+ * CAIRN_E_NOMEM. */
+CAIRN_MUST_CHECK cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_count,
+                                              const cairn_plan_options *options, cairn_error *error);
 void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
+/* The places of a file: 0 is its path, the others are in the replicas. */
+#define CAIRN_PLAN_PATH_BYTES 4096
+uint32_t cairn_plan_places(const cairn_plan *plan);
+void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, char path[CAIRN_PLAN_PATH_BYTES]);
+/* The rows of a block can only be told from damaged ones when all of it was read: they go into a table of their own. */
+bool cairn_plan_is_apart(const cairn_plan *plan, uint32_t block);
+/* Digest of what tells a file's copies from other files. CAIRN_E_IO names path. */
+CAIRN_MUST_CHECK cairn_status cairn_plan_ends(int fd, uint64_t bytes, const char *path, cairn_digest *ends,
+                                              cairn_error *error);
 /* Of the file, for saying how far one is. */
 uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block);
 

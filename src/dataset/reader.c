@@ -28,7 +28,10 @@ struct cairn_reader {
     const cairn_query *query;
     open_file open[OPEN_MAX];
     uint64_t clock; /* of uses of open files */
-    uint64_t bytes_read;
+    uint64_t bytes_read, replica_bytes;
+    uint8_t *place; /* [files]: where it is read from */
+    cairn_reader_moved *moved;
+    void *moved_context;
     /* a window on a file: bytes [start, start + bytes) of it */
     char *window;
     size_t bytes, room;
@@ -76,7 +79,10 @@ cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const
         reader->open[i].fd = -1;
     }
     reader->slot_of = malloc((columns + (size_t)1) * sizeof *reader->slot_of);
-    if (reader->slot_of == NULL) {
+    reader->place = calloc(plan->file_count + (size_t)1, sizeof *reader->place);
+    if (reader->slot_of == NULL || reader->place == NULL) {
+        free(reader->slot_of);
+        free(reader->place);
         free(reader);
         return CAIRN_E_NOMEM;
     }
@@ -114,6 +120,7 @@ void cairn_reader_close(cairn_reader *reader)
     }
     cairn_packed_close(reader->packed);
     free(reader->slot_of);
+    free(reader->place);
     free(reader->window);
     free(reader->unescaped);
     free(reader->key);
@@ -123,6 +130,23 @@ void cairn_reader_close(cairn_reader *reader)
 uint64_t cairn_reader_bytes(const cairn_reader *reader)
 {
     return reader->bytes_read;
+}
+
+uint64_t cairn_reader_replica_bytes(const cairn_reader *reader)
+{
+    return reader->replica_bytes;
+}
+
+void cairn_reader_watch(cairn_reader *reader, cairn_reader_moved *moved, void *context)
+{
+    reader->moved = moved;
+    reader->moved_context = context;
+}
+
+static void count_bytes(cairn_reader *reader, uint32_t file, uint64_t bytes)
+{
+    reader->bytes_read += bytes;
+    reader->replica_bytes += reader->place[file] > 0 ? bytes : 0;
 }
 
 /* The group of several columns: length and bytes of each. */
@@ -321,19 +345,81 @@ out:
     return status;
 }
 
-static cairn_status fail_file(const cairn_plan_file *file, cairn_error *error)
+static cairn_status fail_file(const char *path, cairn_error *error)
 {
     cairn_status status = errno == ENOENT || errno == ENOTDIR ? CAIRN_E_NOT_FOUND
                           : errno == EACCES || errno == EPERM ? CAIRN_E_ACCESS
                                                               : CAIRN_E_IO;
-    return cairn_fail(error, status, "%s: %s", file->path, strerror(errno));
+    return cairn_fail(error, status, "%s: %s", path, strerror(errno));
+}
+
+static cairn_status open_place(cairn_reader *reader, uint32_t index, const char *path, int *fd, cairn_error *error)
+{
+    const cairn_plan_file *file = &reader->plan->files[index];
+    struct stat about;
+    cairn_digest ends = {0, 0};
+    cairn_status status = CAIRN_OK;
+
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) {
+        return fail_file(path, error);
+    }
+    if (fstat(*fd, &about) != 0 || !S_ISREG(about.st_mode) || (uint64_t)about.st_size != file->bytes) {
+        status = cairn_fail(
+            error, CAIRN_E_MISMATCH,
+            reader->plan->replica_count > 0 ? "%s: has another size" : "%s: was changed while it was read", path);
+    } else if (reader->plan->replica_count == 0) {
+        if (about.st_mtim.tv_sec != file->modified_s || about.st_mtim.tv_nsec != file->modified_ns) {
+            status = cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed while it was read", path);
+        }
+    } else {
+        status = cairn_plan_ends(*fd, file->bytes, path, &ends, error);
+        if (status == CAIRN_OK && !cairn_digest_equal(ends, file->ends)) {
+            status = cairn_fail(error, CAIRN_E_MISMATCH, "%s: is another file", path);
+        }
+    }
+    if (status != CAIRN_OK) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+static void forget_open(cairn_reader *reader, uint32_t index)
+{
+    for (int i = 0; i < OPEN_MAX; i++) {
+        if (reader->open[i].fd >= 0 && reader->open[i].file == index) {
+            (void)close(reader->open[i].fd);
+            reader->open[i].fd = -1;
+        }
+    }
+}
+
+/* It cannot be read where it was: on to the next place. false: there is none, and error says so. */
+static bool move_on(cairn_reader *reader, uint32_t index, cairn_error *error)
+{
+    char path[CAIRN_PLAN_PATH_BYTES];
+
+    forget_open(reader, index);
+    if (reader->place[index] + 1u >= cairn_plan_places(reader->plan)) {
+        if (reader->plan->replica_count > 0) {
+            (void)cairn_wrap(error, error->status, "%s: no replica is left", reader->plan->files[index].path);
+        }
+        return false;
+    }
+    reader->place[index]++;
+    cairn_plan_place(reader->plan, index, reader->place[index], path);
+    if (reader->moved != NULL) {
+        reader->moved(reader->moved_context, error->text, path);
+    }
+    return true;
 }
 
 static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cairn_error *error)
 {
-    const cairn_plan_file *file = &reader->plan->files[index];
+    char path[CAIRN_PLAN_PATH_BYTES];
     open_file *oldest = &reader->open[0];
-    struct stat about;
+    cairn_status status;
 
     for (int i = 0; i < OPEN_MAX; i++) {
         open_file *entry = &reader->open[i];
@@ -346,20 +432,17 @@ static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cair
             oldest = entry;
         }
     }
-    int opened = open(file->path, O_RDONLY | O_CLOEXEC);
-    if (opened < 0) {
-        return fail_file(file, error);
-    }
-    if (fstat(opened, &about) != 0 || (uint64_t)about.st_size != file->bytes ||
-        about.st_mtim.tv_sec != file->modified_s || about.st_mtim.tv_nsec != file->modified_ns) {
-        (void)close(opened);
-        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed while it was read", file->path);
+    do {
+        cairn_plan_place(reader->plan, index, reader->place[index], path);
+        status = open_place(reader, index, path, fd, error);
+    } while (status != CAIRN_OK && status != CAIRN_E_NOMEM && move_on(reader, index, error));
+    if (status != CAIRN_OK) {
+        return status;
     }
     if (oldest->fd >= 0) {
         (void)close(oldest->fd);
     }
-    *oldest = (open_file){index, opened, ++reader->clock};
-    *fd = opened;
+    *oldest = (open_file){index, *fd, ++reader->clock};
     return CAIRN_OK;
 }
 
@@ -368,6 +451,7 @@ static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cai
 {
     const cairn_plan_file *about = &reader->plan->files[file];
     uint64_t from = reader->start + reader->bytes;
+    char path[CAIRN_PLAN_PATH_BYTES];
     cairn_status status = CAIRN_OK;
     size_t got = 1;
     int fd = -1;
@@ -386,17 +470,23 @@ static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cai
         size_t room = (size_t)((at < from ? from : to) - at);
 
         status = open_one(reader, file, &fd, error);
+        cairn_plan_place(reader->plan, file, reader->place[file], path);
         if (status == CAIRN_OK && at < from) { /* after a restart: what was read before goes where it does not matter */
             room = room < reader->unescaped_room ? room : reader->unescaped_room;
-            status = cairn_packed_read(reader->packed, fd, about->path, reader->unescaped, room, &got, error);
+            status = cairn_packed_read(reader->packed, fd, path, reader->unescaped, room, &got, error);
         } else if (status == CAIRN_OK) {
-            status =
-                cairn_packed_read(reader->packed, fd, about->path, reader->window + reader->bytes, room, &got, error);
+            status = cairn_packed_read(reader->packed, fd, path, reader->window + reader->bytes, room, &got, error);
             reader->bytes += status == CAIRN_OK ? got : 0;
             got = got < room ? 0 : got;
         }
     }
-    reader->bytes_read += cairn_packed_taken(reader->packed) - taken;
+    count_bytes(reader, file, cairn_packed_taken(reader->packed) - taken);
+    if (status != CAIRN_OK && status != CAIRN_E_NOMEM && fd >= 0 && move_on(reader, file, error)) {
+        cairn_packed_close(reader->packed);
+        reader->packed = NULL;
+        reader->file = UINT32_MAX; /* the window is of what was damaged */
+        return CAIRN_E_AGAIN;
+    }
     return status;
 }
 
@@ -436,14 +526,18 @@ static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, 
             return status;
         }
         ssize_t got = pread(fd, reader->window + reader->bytes, (size_t)(to - at), (off_t)at);
-        if (got < 0 && errno != EINTR) {
-            return fail_file(about, error);
-        }
-        if (got == 0) {
-            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", about->path);
+        if (got == 0 || (got < 0 && errno != EINTR)) {
+            char path[CAIRN_PLAN_PATH_BYTES];
+
+            cairn_plan_place(reader->plan, file, reader->place[file], path);
+            status = got < 0 ? fail_file(path, error)
+                             : cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", path);
+            if (!move_on(reader, file, error)) {
+                return status;
+            }
         }
         reader->bytes += got > 0 ? (size_t)got : 0;
-        reader->bytes_read += got > 0 ? (uint64_t)got : 0;
+        count_bytes(reader, file, got > 0 ? (uint64_t)got : 0);
     }
     return CAIRN_OK;
 }
@@ -535,6 +629,11 @@ cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_g
         to = !packed && to > file->bytes ? file->bytes : to;
         const char *text;
         cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
+        if (status == CAIRN_E_AGAIN) {
+            *lease = cairn_lease_begin(reader->plan, lease->block, CAIRN_START_GUESS);
+            *outcome = CAIRN_READ_AGAIN;
+            return CAIRN_OK;
+        }
         if (status != CAIRN_OK) {
             return status;
         }

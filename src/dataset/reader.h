@@ -35,8 +35,10 @@ cairn_lease cairn_lease_begin(const cairn_plan *plan, uint32_t block, uint32_t s
 
 typedef enum cairn_outcome {
     CAIRN_READ_MORE,
-    CAIRN_READ_DONE, /* all rows of the block are in the groups */
-    CAIRN_READ_WRONG /* the guess where the next block's rows start was wrong: see plan.h */
+    CAIRN_READ_DONE,  /* all rows of the block are in the groups */
+    CAIRN_READ_WRONG, /* the guess where the next block's rows start was wrong: see plan.h */
+    CAIRN_READ_AGAIN /* only if cairn_plan_is_apart: what was read of the block was damaged. The lease is at its beginning,
+                       * to be read from another replica, and all rows of it that are in the groups are to go */
 } cairn_outcome;
 
 typedef struct cairn_reader cairn_reader;
@@ -44,6 +46,10 @@ typedef struct cairn_reader cairn_reader;
 /* plan and query are borrowed. */
 CAIRN_MUST_CHECK cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const cairn_query *query);
 void cairn_reader_close(cairn_reader *reader); /* NULL-safe */
+/* Tell whenever a file is read from another place from now on: why (it names the place of before) and where. What one
+ * place lacks the next has; an error comes only when none is left, and says so. */
+typedef void cairn_reader_moved(void *context, const char *why, const char *to);
+void cairn_reader_watch(cairn_reader *reader, cairn_reader_moved *moved, void *context);
 
 /* Read about `bytes` more bytes of the lease's block (more when a row is longer). Errors, naming the file:
  * CAIRN_E_MISMATCH (changed since the plan was made), CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID
@@ -56,8 +62,9 @@ CAIRN_MUST_CHECK cairn_status cairn_reader_step(cairn_reader *reader, cairn_leas
 CAIRN_MUST_CHECK cairn_status cairn_reader_scan(cairn_reader *reader, uint32_t block, cairn_csv_state *state,
                                                 cairn_error *error);
 
-/* Bytes read from files so far. */
+/* Bytes read from files so far; of these from replicas. */
 uint64_t cairn_reader_bytes(const cairn_reader *reader);
+uint64_t cairn_reader_replica_bytes(const cairn_reader *reader);
 
 /* For the fuzzer and tests: take rows from memory instead. text has CAIRN_CSV_SLACK readable bytes behind it. Rows
  * that begin before `limit` are taken; *next gets where the next row begins. final: the text ends where the file

@@ -43,7 +43,8 @@ static inline void check_open(check_text *t, char delimiter, const void *data, s
     }
     (void)snprintf(t->path, sizeof t->path, "/proc/self/fd/%d", t->fd);
     char *paths[] = {t->path};
-    if (cairn_plan_make(&t->plan, paths, 1, delimiter, block_bytes, &error) != CAIRN_OK ||
+    if (cairn_plan_make(&t->plan, paths, 1, &(cairn_plan_options){.delimiter = delimiter, .block_bytes = block_bytes},
+                        &error) != CAIRN_OK ||
         cairn_query_parse(&t->query, &asked, &t->plan.columns, t->plan.numeric, &error) != CAIRN_OK) {
         check_die(error.text);
     }

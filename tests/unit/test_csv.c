@@ -212,12 +212,12 @@ static void plan_names_what_is_wrong(void)
     char *paths[] = {folder};
 
     CU_ASSERT_FATAL(mkdtemp(folder) != NULL);
-    CU_ASSERT(cairn_plan_make(&plan, paths, 1, 0, 0, &error) == CAIRN_E_INVALID);
+    CU_ASSERT(cairn_plan_make(&plan, paths, 1, &(cairn_plan_options){0}, &error) == CAIRN_E_INVALID);
     CU_ASSERT(strstr(error.text, "holds no .csv") != NULL);
     put_file(folder, "b.csv", "x;y\n1;2\n");
     put_file(folder, "a.csv", "x;y\n3;4\n");
     put_file(folder, "ignored.dat", "zzz");
-    CU_ASSERT_FATAL(cairn_plan_make(&plan, paths, 1, 0, 0, &error) == CAIRN_OK);
+    CU_ASSERT_FATAL(cairn_plan_make(&plan, paths, 1, &(cairn_plan_options){0}, &error) == CAIRN_OK);
     CU_ASSERT(plan.file_count == 2 && plan.delimiter == ';' && strstr(plan.files[0].path, "/a.csv") != NULL);
     cairn_pack pack = {0};
     cairn_plan_pack(&plan, &pack);
@@ -230,15 +230,16 @@ static void plan_names_what_is_wrong(void)
     CU_ASSERT(cairn_plan_compare(&again, &plan, &error) == CAIRN_OK && again.block_count == plan.block_count);
     cairn_plan_free(&again);
     put_file(folder, "b.csv", "x;y\n1;2\n5;6\n");
-    CU_ASSERT_FATAL(cairn_plan_make(&again, paths, 1, 0, 0, &error) == CAIRN_OK);
+    CU_ASSERT_FATAL(cairn_plan_make(&again, paths, 1, &(cairn_plan_options){0}, &error) == CAIRN_OK);
     CU_ASSERT(cairn_plan_compare(&plan, &again, &error) == CAIRN_E_MISMATCH && strstr(error.text, "b.csv") != NULL);
     cairn_plan_free(&again);
     put_file(folder, "b.csv", "x;z\n1;2\n");
-    CU_ASSERT(cairn_plan_make(&again, paths, 1, 0, 0, &error) == CAIRN_E_INVALID);
+    CU_ASSERT(cairn_plan_make(&again, paths, 1, &(cairn_plan_options){0}, &error) == CAIRN_E_INVALID);
     CU_ASSERT(strstr(error.text, "/b.csv: column 2 is z, but it is y in") != NULL);
     (void)snprintf(path, sizeof path, "%s/none.csv", folder);
     paths[0] = path;
-    CU_ASSERT(cairn_plan_make(&again, paths, 1, 0, 0, &error) == CAIRN_E_NOT_FOUND && strstr(error.text, path) != NULL);
+    CU_ASSERT(cairn_plan_make(&again, paths, 1, &(cairn_plan_options){0}, &error) == CAIRN_E_NOT_FOUND &&
+              strstr(error.text, path) != NULL);
     cairn_plan_free(&plan);
     free(pack.data);
     static const char *const names[] = {"a.csv", "b.csv", "ignored.dat"};
