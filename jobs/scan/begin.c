@@ -59,6 +59,7 @@ static cairn_status make_plan(scan *s, cairn_error *error)
 {
     const cairn_plan_options options = {.delimiter = s->options.delimiter,
                                         .block_bytes = s->options.block_bytes,
+                                        .inside = s->options.inside,
                                         .replica = s->options.replica,
                                         .replica_count = s->options.replica_count};
 

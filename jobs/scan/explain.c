@@ -26,7 +26,7 @@ static void print_places(const scan *s, uint32_t file)
 
 static void print_files(const scan *s)
 {
-    static const char *const packings[] = {"", ", gzip: read by one process", ", zstd: read by one process"};
+    static const char *const packings[] = {"", ", gzip: read by one process", ", zstd: read by one process", ", HDF5"};
     char bytes[40];
 
     scan_bytes_text(s->plan.bytes, bytes, sizeof bytes);

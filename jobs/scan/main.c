@@ -23,7 +23,9 @@ static const char help_text[] =
     "*.csv,\n"
     "*.tsv and *.txt; a name may be a pattern ('2023-*.csv', in quotes for the shell). Files may be compressed by gzip "
     "or\n"
-    "zstd, which their first bytes say (in a folder: with .gz or .zst behind); such a file is read by one process.\n"
+    "zstd, which their first bytes say (in a folder: with .gz or .zst behind); such a file is read by one process. "
+    "HDF5 files\n"
+    "(*.h5, *.hdf5) are tables, too.\n"
     "\n"
     "  --where CONDITION    only rows of which this is true, such as \"origin = 'ATL' and (delay > 60 or delay is "
     "null)\":\n"
@@ -45,6 +47,9 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
+    "  --hdf5 PATH          what is read of HDF5 files: a group, whose datasets of one dimension are the columns "
+    "(default:\n"
+    "                       the root), or a dataset; of one of two dimensions the columns are c0, c1, ...\n"
     "  --replica FOLDER     the files are there as well, under the same names; may be said several times. What is "
     "missing,\n"
     "                       cannot be read, has another size or other bytes at its ends, or is compressed and damaged, "
@@ -123,6 +128,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"output", required_argument, NULL, 'o'},
         {"read-rate", required_argument, NULL, 'r'},
         {"block-size", required_argument, NULL, 'b'},
+        {"hdf5", required_argument, NULL, 'H'},
         {"replica", required_argument, NULL, 'R'},
         {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
@@ -139,6 +145,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
                 break;
             }
             o->replica[o->replica_count++] = optarg;
+            break;
+        case 'H':
+            o->inside = optarg;
             break;
         case 'e':
             o->explain = true;

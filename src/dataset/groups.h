@@ -99,16 +99,19 @@ static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry
 /* The group with this key; made when it is new. key has CAIRN_CSV_SLACK readable bytes behind it. NULL: no memory. */
 static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *text, uint32_t bytes)
 {
+    /* What the slack holds is masked out without asking how long the key is: lengths come in no order. */
+    static const uint8_t window[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                       0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     cairn_entry_key key = {0, 0, 0, bytes, 0};
+    uint64_t first_mask, last_mask;
 
-    if (bytes <= 8) {
-        if (bytes > 0) {
-            memcpy(&key.first, text, 8);
-            key.first &= UINT64_MAX >> (64 - 8 * bytes);
-        }
-    } else if (bytes <= 16) {
+    if (__builtin_expect(bytes <= 16, 1)) {
         memcpy(&key.first, text, 8);
-        memcpy(&key.last, text + bytes - 8, 8);
+        memcpy(&key.last, text + 8, 8);
+        memcpy(&first_mask, window + 16 - bytes, 8);
+        memcpy(&last_mask, window + 24 - bytes, 8);
+        key.first &= first_mask;
+        key.last &= last_mask;
     } else {
         key = cairn_groups_long_key(text, bytes);
     }

@@ -1,6 +1,7 @@
 /* Numbers as text: see number.h for what is exact. */
 #include "dataset/number.h"
 
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -195,10 +196,19 @@ void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT])
         (void)snprintf(text, CAIRN_NUMBER_TEXT, "%s", isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
         return;
     }
-    for (precision = 1; precision < 17; precision++) {
-        (void)snprintf(exact, sizeof exact, "%.*e", precision - 1, value);
-        if (strtod(exact, NULL) == value) {
-            break;
+    /* What 15 digits say they say shortest without the zeros at their end; of a subnormal number that is not so. */
+    (void)snprintf(exact, sizeof exact, "%.*e", DBL_DIG - 1, value);
+    if (strtod(exact, NULL) == value && fabs(value) >= DBL_MIN) {
+        const char *digits = exact + (value < 0);
+
+        for (precision = DBL_DIG; precision > 1 && digits[precision] == '0'; precision--) {
+        }
+    } else {
+        for (precision = fabs(value) >= DBL_MIN ? DBL_DIG + 1 : 1; precision < 17; precision++) {
+            (void)snprintf(exact, sizeof exact, "%.*e", precision - 1, value);
+            if (strtod(exact, NULL) == value) {
+                break;
+            }
         }
     }
     (void)snprintf(exact, sizeof exact, "%.*e", precision - 1, value);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define CAIRN_FIXED_ONE   INT64_C(1000000000)
 #define CAIRN_FIXED_LIMIT INT64_C(9200000000000000000) /* fixed numbers are smaller than this */
@@ -43,6 +44,56 @@ void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT]);
 /* Exact: -12.5, no trailing zeros. */
 void cairn_fixed_print(cairn_i128 fixed, char text[CAIRN_NUMBER_TEXT]);
 void cairn_number_print(cairn_number number, char text[CAIRN_NUMBER_TEXT]);
+
+/* The quickest way, for up to 8 bytes, all at once in one word: [-] digits [. digits]. text has 8 readable bytes. false: ask
+ * the next way. No branch depends on how long the number is. */
+static inline bool cairn_number_short(const char *text, size_t bytes, int64_t *fixed)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    static const int64_t power[10] = {1000000000, 100000000, 10000000, 1000000, 100000, 10000, 1000, 100, 10, 1};
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t x, dots, digits;
+
+    if (bytes == 0 || bytes > 8) {
+        return false;
+    }
+    memcpy(&x, text, 8);
+    unsigned negative = (x & 0xff) == '-';
+    unsigned length = (unsigned)bytes - negative;
+    if (length == 0) {
+        return false;
+    }
+    x >>= 8 * negative;
+    x <<= 64 - 8 * length; /* the last byte is the highest; below the first there are zeros */
+    dots = x ^ (ones * '.');
+    dots = (dots - ones) & ~dots & (ones << 7); /* the lowest bit that is set is that of the first dot */
+    unsigned dotted = dots != 0;
+    unsigned places = dotted == 0 ? 0 : 7 - (unsigned)(__builtin_ctzll(dots) >> 3);
+    uint64_t behind = UINT64_MAX << (63 - 8 * places) << 1; /* the bytes behind the dot */
+    behind = dotted == 0 ? UINT64_MAX : behind;
+    /* What is before the dot moves up by one byte, over it. */
+    digits = (x & behind) | ((x & ~behind) << 8 & ~behind & -(uint64_t)dotted);
+    unsigned count = length - dotted;
+    if (count == 0 || (dotted != 0 && (places == 0 || count == places))) {
+        return false;
+    }
+    digits |= count == 8 ? 0 : (ones * '0') >> (8 * count);
+    if ((digits & (ones * 0xf0)) != (ones * '0') || ((digits + ones * 6) & (ones * 0xf0)) != (ones * '0')) {
+        return false;
+    }
+    digits = (digits & (ones * 0x0f)) * 2561 >> 8;
+    digits = (digits & UINT64_C(0x00ff00ff00ff00ff)) * 6553601 >> 16;
+    digits = (digits & UINT64_C(0x0000ffff0000ffff)) * UINT64_C(42949672960001) >> 32;
+    *fixed = (int64_t)digits * power[places];
+    *fixed = negative ? -*fixed : *fixed;
+    return true;
+#else
+    (void)text;
+    (void)bytes;
+    (void)fixed;
+    return false;
+#endif
+}
 
 /* The quick way for what most files hold: [-] up to 9 digits [. up to 9 digits] and nothing else. false: take the
  * general way. */

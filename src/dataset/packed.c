@@ -2,6 +2,8 @@
  * as was asked for. Between two members or frames the file may end; elsewhere it must not. */
 #include "dataset/packed.h"
 
+#include "dataset/hdf5_text.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,6 +25,8 @@ struct cairn_packed {
     bool dry;     /* the library has given all the text that its input made */
     z_stream gzip;
     ZSTD_DStream *zstd;
+    cairn_packed_part part;
+    cairn_hdf5_text *hdf5; /* opened when something is read */
     uint64_t at, taken;
     size_t used, filled; /* of input */
     unsigned char input[INPUT_BYTES];
@@ -36,10 +40,13 @@ cairn_packing cairn_packing_of(const void *head, size_t bytes)
     if (bytes >= sizeof gzip && memcmp(head, gzip, sizeof gzip) == 0) {
         return CAIRN_GZIP;
     }
-    return bytes >= sizeof zstd && memcmp(head, zstd, sizeof zstd) == 0 ? CAIRN_ZSTD : CAIRN_NOT_PACKED;
+    if (bytes >= sizeof zstd && memcmp(head, zstd, sizeof zstd) == 0) {
+        return CAIRN_ZSTD;
+    }
+    return cairn_is_hdf5(head, bytes) ? CAIRN_HDF5 : CAIRN_NOT_PACKED;
 }
 
-cairn_status cairn_packed_open(cairn_packed **out, cairn_packing packing)
+cairn_status cairn_packed_open(cairn_packed **out, cairn_packing packing, const cairn_packed_part *part)
 {
     cairn_packed *p = calloc(1, sizeof *p);
     bool begun = false;
@@ -50,7 +57,10 @@ cairn_status cairn_packed_open(cairn_packed **out, cairn_packing packing)
     p->packing = packing;
     p->between = true;
     p->dry = true;
-    if (packing == CAIRN_GZIP) {
+    if (packing == CAIRN_HDF5) {
+        p->part = *part;
+        begun = true;
+    } else if (packing == CAIRN_GZIP) {
         begun = inflateInit2(&p->gzip, GZIP_WINDOW) == Z_OK;
     } else {
         p->zstd = ZSTD_createDStream();
@@ -70,9 +80,10 @@ void cairn_packed_close(cairn_packed *p)
     if (p == NULL) {
         return;
     }
+    cairn_hdf5_text_close(p->hdf5);
     if (p->packing == CAIRN_GZIP) {
         (void)inflateEnd(&p->gzip); /* nothing was begun: an error that says so */
-    } else {
+    } else if (p->packing == CAIRN_ZSTD) {
         (void)ZSTD_freeDStream(p->zstd);
     }
     free(p);
@@ -162,12 +173,31 @@ static cairn_status decompress_some(cairn_packed *p, const char *path, void *to,
     return CAIRN_OK;
 }
 
+static cairn_status read_hdf5(cairn_packed *p, const char *path, void *to, size_t room, size_t *got, cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+
+    if (p->hdf5 == NULL) {
+        status =
+            cairn_hdf5_text_open(&p->hdf5, path, p->part.inside, p->part.delimiter, p->part.first, p->part.rows, error);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_hdf5_text_read(p->hdf5, to, room, got, error);
+        p->at += *got;
+        p->taken = cairn_hdf5_text_taken(p->hdf5);
+    }
+    return status;
+}
+
 cairn_status cairn_packed_read(cairn_packed *p, int fd, const char *path, void *to, size_t room, size_t *got,
                                cairn_error *error)
 {
     cairn_status status = CAIRN_OK;
 
     *got = 0;
+    if (p->packing == CAIRN_HDF5) {
+        return read_hdf5(p, path, to, room, got, error);
+    }
     while (*got < room && status == CAIRN_OK) {
         unsigned char *here = (unsigned char *)to + *got;
         size_t some = 0;
@@ -192,6 +222,11 @@ cairn_status cairn_packed_read(cairn_packed *p, int fd, const char *path, void *
 uint64_t cairn_packed_at(const cairn_packed *p)
 {
     return p->at;
+}
+
+uint64_t cairn_packed_rows(const cairn_packed *p)
+{
+    return p->hdf5 == NULL ? 0 : cairn_hdf5_text_rows(p->hdf5);
 }
 
 uint64_t cairn_packed_taken(const cairn_packed *p)

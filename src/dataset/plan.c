@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x344c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL4" */
+enum { PLAN_MAGIC = 0x354c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL5" */
 
 /* While the plan is made: what the samples hold in each column. */
 typedef struct sampled {
@@ -59,7 +59,7 @@ static bool ends_with(const char *name, size_t length, const char *ending)
 
 static int is_data_name(const char *name)
 {
-    static const char *const endings[] = {".csv", ".tsv", ".txt"};
+    static const char *const endings[] = {".csv", ".tsv", ".txt", ".h5", ".hdf5"};
     size_t length = strlen(name);
 
     length -= ends_with(name, length, ".gz") ? 3 : ends_with(name, length, ".zst") ? 4 : 0;
@@ -158,7 +158,7 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
             cairn_fail(error, status_of_errno(), "%s: %s, and no replica has a file of it", folder, strerror(gone));
     } else if (status == CAIRN_OK && plan->file_count == before) {
         status = cairn_fail(error, CAIRN_E_INVALID,
-                            "%s: the folder holds no .csv, .tsv or .txt file, compressed or not", folder);
+                            "%s: the folder holds no .csv, .tsv or .txt file, compressed or not, and no .h5", folder);
     }
     return status;
 }
@@ -246,14 +246,16 @@ static cairn_status take_sample(cairn_plan *plan, cairn_plan_file *file, sampled
 }
 
 /* The first bytes of the text of a compressed file, in place of those of the file. */
-static cairn_status unpack_sample(const cairn_plan_file *file, const char *path, int fd, sampled *s, size_t *bytes,
-                                  cairn_error *error)
+static cairn_status unpack_sample(const cairn_plan *plan, cairn_plan_file *file, const char *path, int fd, sampled *s,
+                                  size_t *bytes, cairn_error *error)
 {
     cairn_packed *packed = NULL;
-    cairn_status status = cairn_packed_open(&packed, (cairn_packing)file->packing);
+    cairn_packed_part part = {.inside = plan->inside, .delimiter = plan->delimiter, .rows = UINT64_MAX};
+    cairn_status status = cairn_packed_open(&packed, (cairn_packing)file->packing, &part);
 
     if (status == CAIRN_OK) {
         status = cairn_packed_read(packed, fd, path, s->bytes, CAIRN_SAMPLE_BYTES, bytes, error);
+        file->rows = cairn_packed_rows(packed);
     }
     cairn_packed_close(packed);
     return status;
@@ -322,7 +324,7 @@ static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const
     file->packing = (uint8_t)cairn_packing_of(s->bytes, bytes);
     if (file->packing == CAIRN_NOT_PACKED) {
         status = take_sample(plan, file, s, bytes, bytes == file->bytes, error);
-    } else if ((status = unpack_sample(file, path, fd, s, &bytes, error)) == CAIRN_OK) {
+    } else if ((status = unpack_sample(plan, file, path, fd, s, &bytes, error)) == CAIRN_OK) {
         status = take_sample(plan, file, s, bytes, bytes < CAIRN_SAMPLE_BYTES, error);
     }
 out:
@@ -378,7 +380,7 @@ static bool is_whole(const cairn_plan *plan, uint32_t file, uint32_t place, char
     fd = open(path, O_RDONLY | O_CLOEXEC);
     head = fd < 0 ? -1 : pread(fd, piece, CAIRN_SAMPLE_BYTES, 0);
     packing = head < 0 ? CAIRN_NOT_PACKED : cairn_packing_of(piece, (size_t)head);
-    if (packing != CAIRN_NOT_PACKED && cairn_packed_open(&packed, packing) == CAIRN_OK) {
+    if (packing != CAIRN_NOT_PACKED && packing != CAIRN_HDF5 && cairn_packed_open(&packed, packing, NULL) == CAIRN_OK) {
         while (whole && got == CAIRN_SAMPLE_BYTES) {
             whole = cairn_packed_read(packed, fd, path, piece, CAIRN_SAMPLE_BYTES, &got, &error) == CAIRN_OK;
         }
@@ -506,7 +508,8 @@ static cairn_status take_replicas(cairn_plan *plan, const cairn_plan_options *op
     if (options->replica_count > CAIRN_REPLICAS_MAX) {
         return cairn_fail(error, CAIRN_E_INVALID, "more than %d replicas", CAIRN_REPLICAS_MAX);
     }
-    plan->replica = calloc(options->replica_count + 1, sizeof *plan->replica);
+    plan->inside = strdup(options->inside == NULL ? "" : options->inside);
+    plan->replica = plan->inside == NULL ? NULL : calloc(options->replica_count + 1, sizeof *plan->replica);
     for (size_t i = 0; plan->replica != NULL && i < options->replica_count; i++) {
         if (strlen(options->replica[i]) > PATH_BYTES_MAX / 2) {
             return cairn_fail(error, CAIRN_E_INVALID, "%.100s...: the path is too long", options->replica[i]);
@@ -531,19 +534,25 @@ static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
         cairn_plan_file *file = &plan->files[i];
         file->first_block = (uint32_t)count;
         if (file->packing != CAIRN_NOT_PACKED) {
-            if (blocks != NULL) {
-                blocks[count] = (cairn_block){i, file->data_start, CAIRN_BLOCK_OPEN_END};
+            uint64_t pieces = file->packing == CAIRN_HDF5 ? file->bytes / plan->block_bytes + 1 : 1;
+            pieces = pieces > file->rows && file->packing == CAIRN_HDF5 ? (file->rows > 0 ? file->rows : 1) : pieces;
+            for (uint64_t k = 0; k < pieces; k++) {
+                if (blocks != NULL) {
+                    uint64_t row = file->rows / pieces * k + (k < file->rows % pieces ? k : file->rows % pieces);
+                    uint64_t rows = file->rows / pieces + (k < file->rows % pieces);
+                    blocks[count] = (cairn_block){i, file->data_start, CAIRN_BLOCK_OPEN_END, row, rows};
+                }
+                count++;
             }
-            count++;
             passed += file->bytes;
-            file->block_count = 1;
+            file->block_count = (uint32_t)pieces;
             continue;
         }
         for (uint64_t at = file->data_start; at < file->bytes;) {
             uint64_t size = passed >= plan->bytes - plan->bytes / 10 ? fine : plan->block_bytes;
             uint64_t end = file->bytes - at <= size ? file->bytes : at + size;
             if (blocks != NULL) {
-                blocks[count] = (cairn_block){i, at, end};
+                blocks[count] = (cairn_block){.file = i, .start = at, .end = end};
             }
             count++;
             passed += end - at;
@@ -637,6 +646,7 @@ void cairn_plan_free(cairn_plan *plan)
         free(plan->replica[i]);
     }
     free(plan->replica);
+    free(plan->inside);
     free(plan->files);
     free(plan->blocks);
     free(plan->numeric);
@@ -660,6 +670,14 @@ void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, cha
     }
 }
 
+cairn_packed_part cairn_plan_part(const cairn_plan *plan, uint32_t block)
+{
+    return (cairn_packed_part){.inside = plan->inside,
+                               .delimiter = plan->delimiter,
+                               .first = plan->blocks[block].row,
+                               .rows = plan->blocks[block].rows};
+}
+
 bool cairn_plan_is_apart(const cairn_plan *plan, uint32_t block)
 {
     return plan->replica_count > 0 && plan->files[plan->blocks[block].file].packing != CAIRN_NOT_PACKED;
@@ -670,7 +688,7 @@ uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block)
     const cairn_block *range = &plan->blocks[block];
     const cairn_plan_file *file = &plan->files[range->file];
 
-    return file->packing == CAIRN_NOT_PACKED ? range->end - range->start : file->bytes;
+    return file->packing == CAIRN_NOT_PACKED ? range->end - range->start : file->bytes / file->block_count;
 }
 
 void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
@@ -695,7 +713,9 @@ void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
         cairn_pack_u64(pack, file->ends.low);
         cairn_pack_u8(pack, file->careful);
         cairn_pack_u8(pack, file->packing);
+        cairn_pack_u64(pack, file->rows);
     }
+    cairn_pack_text(pack, plan->inside, strlen(plan->inside));
     cairn_pack_u32(pack, plan->replica_count);
     for (uint32_t i = 0; i < plan->replica_count; i++) {
         cairn_pack_text(pack, plan->replica[i], strlen(plan->replica[i]));
@@ -729,7 +749,8 @@ static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
     file->ends.low = cairn_unpack_u64(unpack);
     file->careful = cairn_unpack_u8(unpack) != 0;
     file->packing = cairn_unpack_u8(unpack);
-    if (file->packing > CAIRN_ZSTD || file->bytes > (uint64_t)INT64_MAX ||
+    file->rows = cairn_unpack_u64(unpack);
+    if (file->packing > CAIRN_HDF5 || file->bytes > (uint64_t)INT64_MAX ||
         file->data_start > (file->packing == CAIRN_NOT_PACKED ? file->bytes : CAIRN_SAMPLE_BYTES)) {
         unpack->bad = true;
     }
@@ -758,7 +779,7 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         plan->numeric[i] = cairn_unpack_u8(unpack) != 0;
     }
     uint32_t files = cairn_unpack_u32(unpack);
-    if (files > cairn_unpack_left(unpack) / 54) { /* each takes that many bytes at least */
+    if (files > cairn_unpack_left(unpack) / 62) { /* each takes that many bytes at least */
         unpack->bad = true;
     }
     plan->files = unpack->bad ? NULL : calloc(files + (size_t)1, sizeof *plan->files);
@@ -766,6 +787,7 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
         unpack_file(&plan->files[plan->file_count++], unpack);
         total += plan->files[i].bytes / plan->block_bytes;
     }
+    plan->inside = unpack_string(unpack);
     uint32_t replicas = cairn_unpack_u32(unpack);
     if (replicas > CAIRN_REPLICAS_MAX) {
         unpack->bad = true;
@@ -774,7 +796,7 @@ cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
     for (uint32_t i = 0; plan->replica != NULL && i < replicas && !unpack->bad; i++) {
         plan->replica[plan->replica_count++] = unpack_string(unpack);
     }
-    if (unpack->bad || plan->files == NULL || plan->replica == NULL || total > 1u << 29 ||
+    if (unpack->bad || plan->files == NULL || plan->inside == NULL || plan->replica == NULL || total > 1u << 29 ||
         make_blocks(plan, NULL) != CAIRN_OK) {
         cairn_plan_free(plan);
         return CAIRN_E_CORRUPT;

@@ -19,7 +19,8 @@
  *     start.
  *
  * A compressed file (packed.h) is known by its first bytes. It is one block, since its text can only be read from the
- * start: many files are divided, a large one is not.
+ * start: many files are divided, a large one is not. An HDF5 file (hdf5_text.h) is cut into blocks of as many rows each,
+ * whose texts begin anew.
  *
  * Replicas are folders that hold the same files under the same names. A file of the plan may then be read from any place
  * where it is: that is where it has as many bytes, and the same ones at its beginning and end. The times of its copies do
@@ -47,11 +48,13 @@ typedef struct cairn_plan_file {
     uint32_t first_block, block_count;
     bool careful;    /* as far as the sample shows */
     uint8_t packing; /* cairn_packing; then bytes are of the file, and data_start is of its text */
+    uint64_t rows;   /* HDF5 */
 } cairn_plan_file;
 
 typedef struct cairn_block {
     uint32_t file;
     uint64_t start, end;
+    uint64_t row, rows; /* HDF5: these, as a text with a header; start and end are of that text */
 } cairn_block;
 
 typedef struct cairn_plan {
@@ -63,6 +66,7 @@ typedef struct cairn_plan {
     cairn_block *blocks;
     uint64_t bytes; /* of all blocks */
     uint64_t block_bytes;
+    char *inside;   /* the group or dataset that is read of HDF5 files; "" is the root */
     char **replica; /* [replica_count]: folders */
     uint32_t replica_count;
 } cairn_plan;
@@ -70,11 +74,12 @@ typedef struct cairn_plan {
 typedef struct cairn_plan_options {
     char delimiter;       /* 0: find it in the first file */
     uint64_t block_bytes; /* 0: as above; other values are for tests */
+    const char *inside;   /* NULL: the root */
     char *const *replica; /* [replica_count] */
     size_t replica_count;
 } cairn_plan_options;
 
-/* Make the plan of these files, folders (of a folder: its *.csv, *.tsv, *.txt, and these with .gz or .zst behind, sorted by
+/* Make the plan of these files, folders (of a folder: its *.csv, *.tsv, *.txt, and these with .gz or .zst behind, *.h5 and *.hdf5, sorted by
  * name, not of its subfolders; with replicas also what only they have of such files) and patterns (glob(7); what has the
  * very name is no pattern). Errors, naming the file: CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID (no
  * such files in a folder, a header that differs, an empty file; with replicas: two files of one name, two folders, copies
@@ -87,6 +92,8 @@ void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
 #define CAIRN_PLAN_PATH_BYTES 4096
 uint32_t cairn_plan_places(const cairn_plan *plan);
 void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, char path[CAIRN_PLAN_PATH_BYTES]);
+/* How to read a block of a file that is no text. */
+cairn_packed_part cairn_plan_part(const cairn_plan *plan, uint32_t block);
 /* The rows of a block can only be told from damaged ones when all of it was read: they go into a table of their own. */
 bool cairn_plan_is_apart(const cairn_plan *plan, uint32_t block);
 /* Digest of what tells a file's copies from other files. CAIRN_E_IO names path. */

@@ -37,9 +37,10 @@ struct cairn_reader {
     size_t bytes, room;
     uint32_t file;
     uint64_t start;
-    cairn_packed *packed; /* of packed_file, where its text is read; or NULL */
-    uint32_t packed_file;
-    char *unescaped; /* as much room as the window */
+    cairn_packed *packed; /* of packed_block, where its text is read; or NULL */
+    uint32_t packed_block;
+    uint32_t window_block; /* of which the window is, if its file is packed */
+    char *unescaped;       /* as much room as the window */
     size_t unescaped_room;
     char *key;
     size_t key_room;
@@ -210,7 +211,8 @@ static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, 
         int64_t fixed;
         if (field.bytes == 0) {
             groups->missing[i]++;
-        } else if (reader->how[i] == HOW_NUMBER && cairn_number_quick(field.text, field.bytes, &fixed)) {
+        } else if (reader->how[i] == HOW_NUMBER && (cairn_number_short(field.text, field.bytes, &fixed) ||
+                                                    cairn_number_quick(field.text, field.bytes, &fixed))) {
             cell->present++;
             cell->numbers++;
             cairn_sum_add_fixed(&cell->sum, fixed);
@@ -447,8 +449,10 @@ static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cair
 }
 
 /* The next bytes of a compressed file's text into the window, up to byte `to` or the end of the text. */
-static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cairn_error *error)
+static cairn_status unpack(cairn_reader *reader, uint32_t block, uint64_t to, cairn_error *error)
 {
+    const uint32_t file = reader->plan->blocks[block].file;
+    const cairn_packed_part part = cairn_plan_part(reader->plan, block);
     const cairn_plan_file *about = &reader->plan->files[file];
     uint64_t from = reader->start + reader->bytes;
     char path[CAIRN_PLAN_PATH_BYTES];
@@ -456,14 +460,15 @@ static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cai
     size_t got = 1;
     int fd = -1;
 
-    if (reader->packed != NULL && (reader->packed_file != file || cairn_packed_at(reader->packed) > from)) {
+    if (reader->packed != NULL && (reader->packed_block != block || cairn_packed_at(reader->packed) > from)) {
         cairn_packed_close(reader->packed);
         reader->packed = NULL;
     }
-    if (reader->packed == NULL && cairn_packed_open(&reader->packed, (cairn_packing)about->packing) != CAIRN_OK) {
+    if (reader->packed == NULL &&
+        cairn_packed_open(&reader->packed, (cairn_packing)about->packing, &part) != CAIRN_OK) {
         return cairn_fail(error, CAIRN_E_NOMEM, "%s: decompressing it", about->path);
     }
-    reader->packed_file = file;
+    reader->packed_block = block;
     uint64_t taken = cairn_packed_taken(reader->packed);
     while (got > 0 && cairn_packed_at(reader->packed) < to && status == CAIRN_OK) {
         uint64_t at = cairn_packed_at(reader->packed);
@@ -492,14 +497,16 @@ static cairn_status unpack(cairn_reader *reader, uint32_t file, uint64_t to, cai
 
 /* Make the window hold bytes [from, to) of a file, reading only what it does not hold. *text points at `from`. Of a
  * compressed file's text it may hold less: then the text ends there. */
-static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, uint64_t to, const char **text,
+static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from, uint64_t to, const char **text,
                             cairn_error *error)
 {
+    const uint32_t file = reader->plan->blocks[block].file;
     const cairn_plan_file *about = &reader->plan->files[file];
     cairn_status status;
     int fd = -1;
 
-    if (reader->file == file && from >= reader->start && from <= reader->start + reader->bytes) {
+    if (reader->file == file && (about->packing == CAIRN_NOT_PACKED || reader->window_block == block) &&
+        from >= reader->start && from <= reader->start + reader->bytes) {
         size_t skip = (size_t)(from - reader->start);
         if (skip > 0 && to > reader->start + reader->bytes) {
             memmove(reader->window, reader->window + skip, reader->bytes - skip);
@@ -508,6 +515,7 @@ static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, 
         }
     } else {
         reader->file = file;
+        reader->window_block = block;
         reader->start = from;
         reader->bytes = 0;
     }
@@ -517,7 +525,7 @@ static cairn_status look_at(cairn_reader *reader, uint32_t file, uint64_t from, 
     }
     *text = reader->window + (from - reader->start);
     if (about->packing != CAIRN_NOT_PACKED) {
-        return reader->start + reader->bytes < to ? unpack(reader, file, to, error) : CAIRN_OK;
+        return reader->start + reader->bytes < to ? unpack(reader, block, to, error) : CAIRN_OK;
     }
     while (reader->start + reader->bytes < to) {
         uint64_t at = reader->start + reader->bytes;
@@ -570,7 +578,7 @@ static cairn_status seek_row(cairn_reader *reader, cairn_lease *lease, size_t by
     uint64_t to = last - lease->cursor > bytes ? lease->cursor + bytes : last;
     const char *text;
 
-    cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
+    cairn_status status = look_at(reader, lease->block, lease->cursor, to, &text, error);
     if (status != CAIRN_OK) {
         return status;
     }
@@ -602,7 +610,7 @@ static cairn_status check_guess(cairn_reader *reader, const cairn_lease *lease, 
     if (!lease->guessing || lease->cursor == range->end) {
         return CAIRN_OK;
     }
-    cairn_status status = look_at(reader, range->file, range->end - 1, lease->cursor, &text, error);
+    cairn_status status = look_at(reader, lease->block, range->end - 1, lease->cursor, &text, error);
     if (status == CAIRN_OK && memchr(text, '\n', (size_t)(lease->cursor - range->end)) != NULL) {
         *outcome = CAIRN_READ_WRONG;
     }
@@ -628,7 +636,7 @@ cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_g
         }
         to = !packed && to > file->bytes ? file->bytes : to;
         const char *text;
-        cairn_status status = look_at(reader, range->file, lease->cursor, to, &text, error);
+        cairn_status status = look_at(reader, lease->block, lease->cursor, to, &text, error);
         if (status == CAIRN_E_AGAIN) {
             *lease = cairn_lease_begin(reader->plan, lease->block, CAIRN_START_GUESS);
             *outcome = CAIRN_READ_AGAIN;
@@ -670,7 +678,7 @@ cairn_status cairn_reader_scan(cairn_reader *reader, uint32_t block, cairn_csv_s
 
     for (uint64_t at = range->start; at < range->end;) {
         uint64_t to = range->end - at > ((uint64_t)1 << 20) ? at + ((uint64_t)1 << 20) : range->end;
-        cairn_status status = look_at(reader, range->file, at, to, &text, error);
+        cairn_status status = look_at(reader, block, at, to, &text, error);
         if (status != CAIRN_OK) {
             return status;
         }

@@ -20,7 +20,8 @@ place() {
     what="--interval $*"
     rm -rf "$dir" "$local"
     mkdir "$local"
-    begin "$cairn" run --quiet -n 3 --dir "$dir" --local "$local" --interval "$1" --hang-timeout 60 "${@:2}" -- "${heat[@]}"
+    [[ " $* " == *" -- "* ]] || set -- "$@" -- "${heat[@]}"
+    begin "$cairn" run --quiet -n 3 --dir "$dir" --local "$local" --interval "$1" --hang-timeout 60 "${@:2}"
     until_true 30 running || give_up "$what: never ran"
 }
 
@@ -163,12 +164,12 @@ run "$cairn" verify "$dir"
 expect_code 0 "verify what was sent on"
 
 echo "- sent on to DIR, and in place: with what is under way then, no part is mixed up"
-place local=0.05,flush=0.05 --spares 3
+place local=0.05,flush=0.05 --spares 3 -- "${heat[@]}" --work 400
 kills=0
 for victim in 1 0 2; do
-    until_true 30 in_dir || fail "$what: nothing was sent on"
+    until_true 30 has_committed "$dir" || fail "$what: nothing was sent on"
     kill -KILL "$(pid_of $victim)"
-    until_true 30 recovered_often $((++kills)) || fail "$what: process $victim was not replaced"
+    until_true 30 recovered_often $((++kills)) || give_up "$what: process $victim was not replaced"
 done
 answered 3 0
 run "$cairn" verify "$dir"

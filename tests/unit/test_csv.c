@@ -24,8 +24,8 @@ static void cut_at(check_text *t, uint64_t at)
     CU_ASSERT_FATAL(blocks != NULL);
     free(t->plan.blocks);
     t->plan.blocks = blocks;
-    blocks[0] = (cairn_block){0, file->data_start, at};
-    blocks[1] = (cairn_block){0, at, file->bytes};
+    blocks[0] = (cairn_block){.start = file->data_start, .end = at};
+    blocks[1] = (cairn_block){.start = at, .end = file->bytes};
     t->plan.block_count = file->block_count = 2;
 }
 

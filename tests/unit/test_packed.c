@@ -60,7 +60,7 @@ static size_t read_all(cairn_packing packing, size_t bytes, size_t piece, cairn_
     size_t got = 1;
 
     CU_ASSERT_FATAL(fd >= 0 && write(fd, file, bytes) == (ssize_t)bytes);
-    CU_ASSERT_FATAL(cairn_packed_open(&packed, packing) == CAIRN_OK);
+    CU_ASSERT_FATAL(cairn_packed_open(&packed, packing, NULL) == CAIRN_OK);
     for (status = CAIRN_OK; status == CAIRN_OK && got > 0 && at < sizeof seen;) {
         size_t room = 1 + rng() % piece;
 

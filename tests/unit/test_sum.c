@@ -298,6 +298,29 @@ static void number_quick_agrees_with_the_general_way(void)
     CU_ASSERT(taken > 20000);
 }
 
+/* All that fits one word, and what stands behind it: the same as the quick way, nothing more and nothing less. */
+static void number_short_is_the_quick_way(void)
+{
+    static const char letters[] = "0123456789.-+e x";
+    char text[24];
+
+    for (int i = 0; i < 3000000; i++) {
+        size_t bytes = rng() % 9;
+        unsigned most = rng() % 8 == 0 ? 16 : rng() % 4 == 0 ? 10 : 12; /* digits, with point and sign, with the rest */
+        int64_t fast = 1, quick = 2;
+
+        for (size_t k = 0; k < sizeof text; k++) {
+            text[k] = letters[rng() % (k < bytes ? most : 16)];
+        }
+        bool is_short = cairn_number_short(text, bytes, &fast);
+        bool is_quick = cairn_number_quick(text, bytes, &quick);
+        if (is_short != is_quick || (is_short && fast != quick)) {
+            printf("\n%.*s\n", (int)bytes, text);
+            CU_FAIL_FATAL("short");
+        }
+    }
+}
+
 static void number_compare_is_exact(void)
 {
     cairn_number a = cairn_number_parse("0.3", 3),
@@ -333,5 +356,6 @@ static void sum_unpack_refuses_damage(void)
 UNIT_MAIN("sum", {"any order and division gives the exact sum, rounded once", sum_any_order_same_bits_and_exact},
           {"cancellation, decimals, overflow", sum_known_hard_cases}, {"texts of numbers", number_texts},
           {"the quick parse agrees", number_quick_agrees_with_the_general_way},
+          {"the short parse is the quick one", number_short_is_the_quick_way},
           {"comparison is exact across kinds", number_compare_is_exact},
           {"damaged bytes are refused", sum_unpack_refuses_damage})
