@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { FIRST_SLOTS = 1024, MAGIC = 0x32524743 }; /* "CGR2" */
+enum { FIRST_SLOTS = 1024, ROOMY_SLOTS = 1 << 16, MAGIC = 0x32524743 }; /* "CGR2" */
 
 cairn_shape cairn_query_shape(const cairn_query *query)
 {
@@ -140,17 +140,16 @@ static void clear_cell(cairn_cell *cell)
     cell->wide_high = -INFINITY;
 }
 
-cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot)
+/* A small table has many slots: a key that is not in its first one costs more than they do. */
+static bool is_full(const cairn_groups *groups)
+{
+    return groups->count > groups->slot_mask / (groups->slot_mask < ROOMY_SLOTS ? 8 : 2);
+}
+
+cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot)
 {
     cairn_group *group;
 
-    for (; groups->slots[slot] != 0; slot = (slot + 1) & groups->slot_mask) {
-        group = cairn_groups_at(groups, groups->slots[slot] - 1);
-        if (group->key.first == key.first && group->key.last == key.last && group->key.bytes == key.bytes &&
-            (key.bytes <= 16 || memcmp(groups->keys + group->key.at, text, key.bytes) == 0)) {
-            return group;
-        }
-    }
     if (!room_for_one(groups, key.bytes)) {
         return NULL;
     }
@@ -168,7 +167,7 @@ cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cair
         }
     }
     groups->slots[slot] = groups->count;
-    if (groups->count > groups->slot_mask / 2 && !double_slots(groups)) {
+    if (is_full(groups) && !double_slots(groups)) {
         return NULL;
     }
     return group;

@@ -4,7 +4,7 @@
  * merge into what one table over all the rows holds.
  *
  * A key is the text of the group column, or with several columns of each: its length (u32, little-endian), then its
- * bytes. Entries lie one after the other in one array, keys in another; slots (a power of two, at most half full)
+ * bytes. Entries lie one after the other in one array, keys in another; slots (a power of two, at most half full, small ones an eighth)
  * hold entry index + 1. Keys and buffers have CAIRN_CSV_SLACK readable bytes behind them. */
 #ifndef CAIRN_DATASET_GROUPS_H
 #define CAIRN_DATASET_GROUPS_H
@@ -86,8 +86,8 @@ static inline cairn_group *cairn_groups_at(const cairn_groups *groups, uint32_t 
 
 /* The key in two words, and the slot to begin at. */
 cairn_entry_key cairn_groups_long_key(const char *key, uint32_t bytes);
-/* The group of this key when it is not in its first slot; made when it is new. NULL: no memory. */
-cairn_group *cairn_groups_find_slow(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot);
+/* A group for this key, which is not there; the slot is free, and where it is looked for. NULL: no memory. */
+cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot);
 
 static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry_key key)
 {
@@ -116,8 +116,8 @@ static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *t
         key = cairn_groups_long_key(text, bytes);
     }
     uint32_t slot = cairn_groups_slot(groups, key);
-    uint32_t index = groups->slots[slot];
-    if (__builtin_expect(index != 0, 1)) {
+    for (uint32_t index; __builtin_expect((index = groups->slots[slot]) != 0, 1);
+         slot = (slot + 1) & groups->slot_mask) {
         cairn_group *group = cairn_groups_at(groups, index - 1);
         if (__builtin_expect(group->key.first == key.first && group->key.last == key.last &&
                                  group->key.bytes == bytes &&
@@ -126,7 +126,7 @@ static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *t
             return group;
         }
     }
-    return cairn_groups_find_slow(groups, text, key, slot);
+    return cairn_groups_make(groups, text, key, slot);
 }
 
 /* The sketch of value column `value`; NULL: it has had no value. */

@@ -52,9 +52,9 @@ static inline bool cairn_number_short(const char *text, size_t bytes, int64_t *f
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     static const int64_t power[10] = {1000000000, 100000000, 10000000, 1000000, 100000, 10000, 1000, 100, 10, 1};
     const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t x, dots, digits;
+    uint64_t x, other, behind, digits;
 
-    if (bytes == 0 || bytes > 8) {
+    if (bytes - 1 > 7) {
         return false;
     }
     memcpy(&x, text, 8);
@@ -64,28 +64,25 @@ static inline bool cairn_number_short(const char *text, size_t bytes, int64_t *f
         return false;
     }
     x >>= 8 * negative;
-    x <<= 64 - 8 * length; /* the last byte is the highest; below the first there are zeros */
-    dots = x ^ (ones * '.');
-    dots = (dots - ones) & ~dots & (ones << 7); /* the lowest bit that is set is that of the first dot */
-    unsigned dotted = dots != 0;
-    unsigned places = dotted == 0 ? 0 : 7 - (unsigned)(__builtin_ctzll(dots) >> 3);
-    uint64_t behind = UINT64_MAX << (63 - 8 * places) << 1; /* the bytes behind the dot */
-    behind = dotted == 0 ? UINT64_MAX : behind;
-    /* What is before the dot moves up by one byte, over it. */
-    digits = (x & behind) | ((x & ~behind) << 8 & ~behind & -(uint64_t)dotted);
+    x <<= 64 - 8 * length;                      /* the last byte is the highest */
+    x |= (ones * '0') >> 8 * (length - 1) >> 8; /* zeros come before the first */
+    x ^= ones * '0';
+    other = (x | (x + ones * 0x76)) & (ones << 7); /* the highest bits of what is not 0 to 9 */
+    unsigned dotted = other != 0;
+    unsigned at = (unsigned)__builtin_ctzll(other | UINT64_C(1) << 63) >> 3;
+    unsigned places = 7 - at;
     unsigned count = length - dotted;
-    if (count == 0 || (dotted != 0 && (places == 0 || count == places))) {
-        return false;
+    if ((other & (other - 1)) != 0 || (dotted != 0 && (x >> 8 * at & 0xff) != ('.' ^ '0')) || places == count ||
+        (dotted != 0 && places == 0)) {
+        return false; /* something else than one dot, with a digit before it and one behind */
     }
-    digits |= count == 8 ? 0 : (ones * '0') >> (8 * count);
-    if ((digits & (ones * 0xf0)) != (ones * '0') || ((digits + ones * 6) & (ones * 0xf0)) != (ones * '0')) {
-        return false;
-    }
-    digits = (digits & (ones * 0x0f)) * 2561 >> 8;
+    behind = 0 - (other << 1) - (dotted == 0);  /* the bytes behind the dot */
+    digits = (x & behind) | (x << 8 & ~behind); /* what is before it moves up by one byte, over it */
+    digits = digits * 2561 >> 8;
     digits = (digits & UINT64_C(0x00ff00ff00ff00ff)) * 6553601 >> 16;
     digits = (digits & UINT64_C(0x0000ffff0000ffff)) * UINT64_C(42949672960001) >> 32;
-    *fixed = (int64_t)digits * power[places];
-    *fixed = negative ? -*fixed : *fixed;
+    int64_t value = (int64_t)digits * power[places];
+    *fixed = (value ^ -(int64_t)negative) + negative;
     return true;
 #else
     (void)text;
