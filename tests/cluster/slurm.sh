@@ -202,7 +202,7 @@ killed() {
     fi
     on "$victim" kill -KILL "$(process_of "$victim")"
     ends_well "$what"
-    expect_text "$log" 'process [0-2] was killed \(signal 9\); restart 1 of' "$what"
+    expect_text "$log" 'process [0-2] was killed \(signal 9\); restart [0-9]+ of' "$what"
     expect_text "$log" 'restarted from snapshot' "$what"
 }
 beside killed ""
@@ -342,7 +342,7 @@ await 60 "a host is cut off, by mpirun" says "host $victim was lost; restart 1 o
 # Here nobody ends it as long as Slurm does not reach it: it sees in DIR that another launch has begun, and ends itself. Until
 # then it holds its log, and the next launch waits.
 use bank "$other"
-await 60 "a host is cut off, by srun" says "host $victim was lost; restart 1 of"
+await 60 "a host is cut off, by srun" says "host $victim was lost; restart [0-9]+ of"
 await 30 "the processes on the host that is cut off" no_process_on "$victim"
 # Another host of the job hands it in again, while it goes on there as well.
 use scan "$third"
