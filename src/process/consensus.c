@@ -274,10 +274,10 @@ static cairn_status host_image_read(void *context, cairn_image *image, char pass
     return cairn_image_read(((cairn_process *)context)->consensus->folder, image, passed_over, error);
 }
 
-void cairn_consensus_drive(cairn_process *p)
+void cairn_consensus_drive(cairn_process *p, double seconds)
 {
     consensus *c = p->consensus;
-    uint64_t now;
+    uint64_t now = (uint64_t)(seconds * 1e6);
 
     if (c == NULL || c->replica == NULL) {
         return;
@@ -290,16 +290,13 @@ void cairn_consensus_drive(cairn_process *p)
         p->stir++;
         consensus_check(p, cairn_replica_written(c->replica, c->log.status, consensus_now()));
     }
-    if (!c->failed) {
-        now = consensus_now();
-        if (now >= c->next_tick) {
-            c->next_tick = now + TICK_US;
-            consensus_check(p, cairn_replica_tick(c->replica, now));
-            if (!cairn_consensus_leads(p)) {
-                c->leads_since = 0;
-            } else if (c->leads_since == 0) {
-                c->leads_since = now;
-            }
+    if (!c->failed && now >= c->next_tick) {
+        c->next_tick = now + TICK_US;
+        consensus_check(p, cairn_replica_tick(c->replica, now));
+        if (!cairn_consensus_leads(p)) {
+            c->leads_since = 0;
+        } else if (c->leads_since == 0) {
+            c->leads_since = now;
         }
     }
     if (c->log.due) {

@@ -29,7 +29,7 @@ cairn_status cairn_consensus_stand_in(cairn_process *p, uint32_t member, cairn_e
 /* The end of that: somebody carries its process. */
 cairn_status cairn_consensus_step_back(cairn_process *p, cairn_error *error);
 /* Timers, results of the log thread, requests of the socket. Called by cairn_drive. */
-void cairn_consensus_drive(cairn_process *p);
+void cairn_consensus_drive(cairn_process *p, double now);
 void cairn_consensus_frame(cairn_process *p, const cairn_frame *frame);
 
 /* Ask the service; the answer comes while driving, never from within this call, and exactly once unless forgotten.

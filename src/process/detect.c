@@ -11,8 +11,10 @@
 #include "process/consensus_parts.h"
 #include "process/whereabouts.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #define LOOK_SECONDS      0.01 /* between two looks at who is silent */
 #define COPIED_PER_SECOND 5e8  /* bytes, a careful guess */
@@ -20,10 +22,11 @@
 #define NOBODY            UINT32_MAX
 
 /* Between knowing that a process has ended and saying so: what it sent last, that it leaves above all, is taken in
- * first. Who does not lead gives the leader time to say it. */
-#define ENDED_SECONDS  0.02
-#define OTHERS_SECONDS 0.05
-#define TELL_SECONDS   0.25 /* until it is said again to those who decide */
+ * first; of a neighbour it is in this host's memory already. Who does not lead gives the leader time to say it. */
+#define ENDED_SECONDS     0.02
+#define NEIGHBOUR_SECONDS 0.003
+#define OTHERS_SECONDS    0.05
+#define TELL_SECONDS      0.25 /* until it is said again to those who decide */
 
 #define ASK_BEATS 2   /* heartbeats that are missing when a silent one's kernel is asked */
 #define TRIES     100 /* looks, until the next one is tried                             */
@@ -35,10 +38,12 @@ struct cairn_detector {
     uint32_t followed; /* the last leader but this process; NOBODY */
     uint64_t heartbeat_us, tick;
     double tell_at;
+    double due;            /* when what is known of an end is to be said */
     uint32_t tried, tries; /* whose kernel is tried, and how often it was looked at */
     struct {
         uint64_t heard;
         double ended_at; /* when its end became known; 0: has not ended */
+        double grace;    /* seconds from then on                          */
         bool asked;      /* its kernel, in this silence         */
     } peer[];            /* [peers] */
 };
@@ -171,12 +176,24 @@ static void hear(const cairn_process *p, struct cairn_detector *d, uint64_t now)
     }
 }
 
+double cairn_detector_next(const cairn_process *p, double now)
+{
+    const struct cairn_detector *d = p->detector;
+    double next = now + LOOK_SECONDS;
+
+    return d != NULL && d->due > now && d->due < next ? d->due : next;
+}
+
 static void end(cairn_process *p, struct cairn_detector *d, uint32_t who, double now)
 {
     if (d->peer[who].ended_at <= 0.0) {
         cairn_accrual_dead(d->accrual, who);
         cairn_link_mute(p->link, who);
         d->peer[who].ended_at = now;
+        d->peer[who].grace = cairn_whereabouts_neighbour(d->whereabouts, who) ? NEIGHBOUR_SECONDS : ENDED_SECONDS;
+        d->due = now + d->peer[who].grace;
+        p->lost_look = cairn_detector_next(p, now);
+        cairn_recovery_look(p, p->lost_look);
         for (uint32_t i = 0; i < p->peers && !p->consensus->failed; i++) {
             if (p->consensus->place[i] == who) {
                 cairn_replica_ended(p->consensus->replica, i, consensus_now());
@@ -281,7 +298,7 @@ static double patience(const cairn_process *p)
 static bool is_suspected(const cairn_process *p, struct cairn_detector *d, uint32_t who, double now, double more)
 {
     if (d->peer[who].ended_at > 0.0) {
-        return now >= d->peer[who].ended_at + ENDED_SECONDS + (d->leads ? 0.0 : OTHERS_SECONDS);
+        return now >= d->peer[who].ended_at + d->peer[who].grace + (d->leads ? 0.0 : OTHERS_SECONDS);
     }
     if (!d->leads) {
         return false;
@@ -297,6 +314,9 @@ static struct cairn_detector *detector(cairn_process *p)
 {
     if (p->detector == NULL) {
         p->detector = make(p);
+        if (p->detector != NULL && p->detector->whereabouts != NULL) {
+            atomic_store_explicit(&p->sight_fd, cairn_whereabouts_fd(p->detector->whereabouts), memory_order_release);
+        }
     }
     return p->detector;
 }
@@ -345,6 +365,35 @@ void cairn_detector_here(cairn_process *p, const cairn_frame *frame)
     }
 }
 
+bool cairn_detector_sighted(cairn_process *p)
+{
+    return atomic_load_explicit(&p->sighted, memory_order_relaxed) && atomic_exchange(&p->sighted, false);
+}
+
+bool cairn_detector_pause(cairn_process *p, int milliseconds, struct pollfd *other)
+{
+    struct pollfd fds[2] = {{.fd = -1}, {.fd = -1}};
+    int sight = atomic_load_explicit(&p->sight_fd, memory_order_acquire);
+    struct epoll_event event;
+    int count;
+
+    fds[0].fd = sight > 0 ? sight : -1;
+    fds[0].events = POLLIN;
+    if (other != NULL) {
+        fds[1] = *other;
+    }
+    count = poll(fds, 2, milliseconds);
+    if (other != NULL) {
+        other->revents = count > 0 ? fds[1].revents : 0;
+    }
+    /* An edge: said once, whether or not it is heard out at once. */
+    if (count > 0 && fds[0].revents != 0 && epoll_wait(sight, &event, 1, 0) > 0) {
+        atomic_store(&p->sighted, true);
+        return true;
+    }
+    return false;
+}
+
 bool cairn_detector_ended(const cairn_process *p, uint32_t peer)
 {
     return p->detector != NULL && p->detector->peer[peer].ended_at > 0.0;
@@ -361,6 +410,7 @@ void cairn_detector_moved(cairn_process *p, uint32_t peer, uint32_t from)
         cairn_accrual_heard(d->accrual, peer, now);
         cairn_whereabouts_moved(d->whereabouts, peer, from);
         d->peer[peer].ended_at = d->peer[from].ended_at;
+        d->peer[peer].grace = d->peer[from].grace;
         d->peer[from].ended_at = 0.0;
         if (d->peer[peer].ended_at > 0.0) {
             cairn_accrual_dead(d->accrual, peer);
@@ -387,11 +437,11 @@ void cairn_detect(cairn_process *p)
         return; /* within the same millisecond: without asking the clock */
     }
     d->tick = p->consensus->next_tick;
-    if ((now = cairn_now()) < p->lost_look) {
+    if ((now = cairn_now()) < p->lost_look && !cairn_detector_sighted(p)) {
         return;
     }
-    p->lost_look = now + LOOK_SECONDS;
     (void)cairn_detector_look(p, now);
+    p->lost_look = cairn_detector_next(p, now);
     for (uint32_t i = 0; i < p->count && !p->lost_asking; i++) {
         if (i != p->self && cairn_may_lose(p, i) && is_suspected(p, d, i, now, patience(p))) {
             propose(p, i);

@@ -16,18 +16,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOK_SECONDS       0.01 /* between two looks at who is silent */
-#define RECOVERING_SECONDS 2.0  /* more patience while state is read back */
-#define READ_PER_SECOND    2e8  /* bytes, a careful guess */
+#define RECOVERING_SECONDS 2.0 /* more patience while state is read back */
+#define READ_PER_SECOND    2e8 /* bytes, a careful guess */
 #define COPIED_PER_SECOND  5e8
 #define LOCK_SECONDS       5.0  /* for the log of the one before to be let go */
 #define NAME_SECONDS       2.0  /* for the snapshot's record to be here */
 #define DESPAIR_SECONDS    12.0 /* for a rank to be spawned */
 #define DOUBT_SECONDS      1.0  /* for a spare that seems lost to speak again */
-#define SPARE_PAUSE_NS     2000000L
-#define SPARE_DOZE_NS                                                                                                  \
-    10000000L           /* a spare when nothing has been agreed on of late: it costs a process a core now and then */
-#define SPARE_AWAKE 100 /* pauses that are short after something was */
+#define SPARE_PAUSE_MS     2
+#define SPARE_DOZE_MS      10  /* when nothing was agreed on of late: a spare costs a process a core now and then */
+#define SPARE_AWAKE        100 /* pauses that are short after something was, or somebody has ended */
 
 static void act(cairn_process *p, const rc_event *event);
 
@@ -431,12 +429,11 @@ static void look(cairn_process *p, double now)
     spawn_consider(p, now);
 }
 
-void cairn_recovery_drive(cairn_process *p)
+void cairn_recovery_drive(cairn_process *p, double now)
 {
     recovery *r = p->recovery;
     uint64_t revision = cairn_consensus_revision(p);
     bool leads = cairn_consensus_leads(p);
-    double now;
 
     if (revision != r->revision) {
         r->revision = revision;
@@ -455,14 +452,21 @@ void cairn_recovery_drive(cairn_process *p)
         tell_committed(p);
         act(p, &event);
     }
-    if (p->consensus != NULL && (now = cairn_now()) >= r->look) {
-        r->look = now + LOOK_SECONDS;
+    if (p->consensus != NULL && (now >= r->look || cairn_detector_sighted(p))) {
         if (cairn_detector_look(p, now) && leads) {
             look(p, now);
         }
+        r->look = cairn_detector_next(p, now);
         stand_in_drive(p, now);
     }
     spawn_drive(p);
+}
+
+void cairn_recovery_look(cairn_process *p, double at)
+{
+    if (p->recovery != NULL) {
+        p->recovery->look = at;
+    }
 }
 
 /* Who only watches: as resume, for who leads. */
@@ -592,7 +596,7 @@ static cairn_status cannot(cairn_process *p, uint64_t number)
  * whoever committed it may have died before its record got its name. */
 static cairn_status load(cairn_process *p, uint64_t number, cairn_restored *out)
 {
-    const struct timespec pause = {0, SPARE_PAUSE_NS};
+    const struct timespec pause = {0, SPARE_PAUSE_MS * 1000000L};
     const cut *copy = p->kept;
     double end;
     cairn_status status;
@@ -775,8 +779,6 @@ cairn_status cairn_spare_wait(cairn_process *p)
         (void)signal(SIGTERM, SIG_IGN);
     }
     while (!p->recovery->taking) {
-        struct timespec pause = {0, 0};
-
         cairn_drive(p);
         if (p->fatal != CAIRN_OK) {
             return p->fatal;
@@ -784,8 +786,9 @@ cairn_status cairn_spare_wait(cairn_process *p)
         if (all_left(p)) {
             exit(CAIRN_EXIT_OK);
         }
-        pause.tv_nsec = spare_may_doze(p, &awake, &revision) ? SPARE_DOZE_NS : SPARE_PAUSE_NS;
-        (void)nanosleep(&pause, NULL);
+        if (cairn_detector_pause(p, spare_may_doze(p, &awake, &revision) ? SPARE_DOZE_MS : SPARE_PAUSE_MS, NULL)) {
+            awake = SPARE_AWAKE;
+        }
     }
     p->dozes = false;
     cairn_service_wake(p);

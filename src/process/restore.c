@@ -3,17 +3,15 @@
 
 #include "base/durable.h"
 #include "base/environment.h"
+#include "base/populate.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
-
-#define HUGE_BYTES ((uintptr_t)2 << 20)
 
 /* ---------------------------------------------------------------- the run */
 
@@ -244,23 +242,13 @@ static cairn_status load_bytes(cairn_process *p, cairn_region *r, cairn_part *pa
     return status;
 }
 
-/* Memory that nobody has touched yet comes in large pages where the kernel has them: reading into it takes a fraction of
- * the page faults. */
-static void expect_huge(void *data, size_t bytes)
-{
-    uintptr_t first = ((uintptr_t)data + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
-    uintptr_t end = ((uintptr_t)data + bytes) / HUGE_BYTES * HUGE_BYTES;
-
-    if (end > first) {
-        (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
-    }
-}
-
 /* From this process's own part of as many processes. */
 static cairn_status load_own(cairn_process *p, cairn_region *r, opened *o)
 {
     cairn_part *part = o->parts[p->self];
     const cairn_state *s = cairn_part_find(part, r->state.name);
+    cairn_populate *pages;
+    cairn_status status;
 
     if (s == NULL) {
         return misfit(p, r->state.name, "the snapshot has none of that name");
@@ -275,8 +263,10 @@ static cairn_status load_own(cairn_process *p, cairn_region *r, opened *o)
           memcmp(s->offset, r->state.offset, s->rank * sizeof s->shape[0]) != 0))) {
         return misfit(p, s->name, "has another kind, type or shape in the snapshot");
     }
-    expect_huge(r->data, (size_t)s->bytes);
-    return cairn_part_read(part, s, r->data, &p->error);
+    pages = cairn_populate_begin(r->data, (size_t)s->bytes);
+    status = cairn_part_read(part, s, r->data, &p->error);
+    cairn_populate_end(pages);
+    return status;
 }
 
 static cairn_status load_slab(cairn_process *p, cairn_region *r, opened *o)
@@ -516,6 +506,7 @@ static const cairn_state *state_of(const cut *c, const char *name)
 static cairn_status load_copy(cairn_process *p, cairn_region *r, const cut *c)
 {
     const cairn_state *s = state_of(c, r->state.name);
+    bool fresh = c != p->kept; /* a spare's memory */
     cairn_status status = CAIRN_OK;
 
     if (s == NULL) {
@@ -532,7 +523,10 @@ static cairn_status load_copy(cairn_process *p, cairn_region *r, const cut *c)
         return misfit(p, s->name, "has another kind, type or shape in the snapshot");
     }
     if (s->bytes != 0) {
+        cairn_populate *pages = fresh ? cairn_populate_begin(r->data, (size_t)s->bytes) : NULL;
+
         memcpy(r->data, s->data, (size_t)s->bytes);
+        cairn_populate_end(pages);
     }
     return CAIRN_OK;
 }

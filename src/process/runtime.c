@@ -372,6 +372,7 @@ static void drive_incoming(cairn_process *p)
 void cairn_drive(cairn_process *p)
 {
     cairn_frame frame;
+    double now = 0.0;
 
     while (cairn_link_poll_any(p->link, &frame)) {
         cairn_dispatch(p, &frame);
@@ -381,13 +382,14 @@ void cairn_drive(cairn_process *p)
     }
     cairn_shell_drive(p);
     if (p->consensus != NULL) {
-        cairn_consensus_drive(p);
+        now = cairn_now(); /* once for all below: a spinning wait comes here at every microsecond */
+        cairn_consensus_drive(p, now);
     }
     if (__builtin_expect(p->survive, 0)) {
         cairn_lost_drive(p);
     }
     if (__builtin_expect(p->recovery != NULL, 0)) {
-        cairn_recovery_drive(p);
+        cairn_recovery_drive(p, now);
         if (p->copies != NULL) {
             cairn_copies_drive(p);
         }
@@ -445,10 +447,11 @@ static void *service_main(void *argument)
         int period = p->dozes                  ? SERVICE_PERIOD_SPARE_MS
                      : p->active || p->copying ? SERVICE_PERIOD_BUSY_MS
                                                : SERVICE_PERIOD_MS;
-        bool woken = poll(&wake, 1, period) > 0;
+        bool woken = p->dozes ? poll(&wake, 1, period) > 0 : cairn_detector_pause(p, period, &wake);
         uint64_t count;
 
-        if (woken) {
+        if (wake.revents != 0) {
+            woken = true;
             (void)!read(p->wake_fd, &count, sizeof count);
         }
         /* A job that has driven since the last round does without help, unless somebody asked for it. */

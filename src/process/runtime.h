@@ -23,6 +23,7 @@
 #include "snapshot/store.h"
 
 #include <cairn/cairn.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/types.h>
@@ -353,6 +354,8 @@ struct cairn_process {
     uint64_t lost_revision;
     bool lost_asking;
     struct cairn_detector *detector; /* detect.c; NULL at first */
+    atomic_int sight_fd;             /* readable when a kernel says that somebody has ended; 0: none yet */
+    atomic_bool sighted;             /* it was */
     cairn_lost on_lost;
     void *lost_context;
 
@@ -533,7 +536,9 @@ cairn_status cairn_tell_lost(cairn_process *p);
 /* --- recover.c: a process that dies is replaced by a spare, and all go back to a snapshot (recovery/recovery.h) --- */
 /* At the end of cairn_init. before: the highest snapshot number that was in DIR when the launch began. */
 cairn_status cairn_recovery_start(cairn_process *p, uint64_t before);
-void cairn_recovery_drive(cairn_process *p);
+void cairn_recovery_drive(cairn_process *p, double now);
+/* Look at who is lost at that time. Without recovery in place: nothing. */
+void cairn_recovery_look(cairn_process *p, double at);
 /* A spare, in cairn_init: until it is to carry a process, which it then does; it does not come back when the job ends
  * without it. */
 cairn_status cairn_spare_wait(cairn_process *p);
@@ -633,6 +638,13 @@ void cairn_detector_told(cairn_process *p, uint64_t number);
 double cairn_detector_silence(const cairn_process *p, uint32_t peer); /* seconds */
 void cairn_detector_here(cairn_process *p, const cairn_frame *frame); /* a CONTROL_HERE came */
 bool cairn_detector_ended(const cairn_process *p, uint32_t peer);     /* the kernel has said so */
+/* When it is to be looked at who is silent again. */
+double cairn_detector_next(const cairn_process *p, double now);
+/* Whether a kernel has something to say: once, to whoever looks first. */
+bool cairn_detector_sighted(cairn_process *p);
+/* Wait for that, and on any other descriptor (a pollfd, or NULL) until one of them is readable. true: it has. By the
+ * service thread, or in a spare by its own. */
+bool cairn_detector_pause(cairn_process *p, int milliseconds, struct pollfd *other);
 /* The rank that was `from` is this peer now. */
 void cairn_detector_moved(cairn_process *p, uint32_t peer, uint32_t from);
 

@@ -465,7 +465,7 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
             return cairn_say_gone(p, from, what);
         }
         /* In the first rounds of a wait for one channel only that is polled; the rest every now and then. */
-        if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 15) != 0 && !p->active) {
+        if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 63) != 0 && !p->active) {
             continue;
         }
         /* Here, where it is known that nothing is there: a pause may bring the message, with held ones behind it. */

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define KEY_BYTES    64
@@ -25,6 +26,7 @@ typedef struct fact {
 struct cairn_whereabouts {
     cairn_pidwatch *watch;
     cairn_tether *tether; /* NULL: no network */
+    int sight;            /* an epoll of the two, by edges; < 0: none */
     uint64_t place;
     fact *said; /* [peers] and not looked at yet */
     bool told, telling, has_said;
@@ -64,6 +66,14 @@ uint64_t cairn_whereabouts_place(void)
     return length > 0 ? mix(place, text, (size_t)length) : place;
 }
 
+/* Without it, what it would tell is found with the next look. */
+static void attend(const cairn_whereabouts *w, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+
+    (void)epoll_ctl(w->sight, EPOLL_CTL_ADD, fd, &event);
+}
+
 cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 {
     cairn_whereabouts *w = calloc(1, sizeof *w + p->peers * sizeof w->peer[0]);
@@ -77,6 +87,11 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
     if (cairn_tether_open(&w->tether, p->peers) != CAIRN_OK) {
         w->tether = NULL;
     }
+    w->sight = epoll_create1(EPOLL_CLOEXEC);
+    attend(w, cairn_pidwatch_fd(w->watch));
+    if (w->tether != NULL) {
+        attend(w, cairn_tether_fd(w->tether));
+    }
     w->place = cairn_whereabouts_place();
     (void)snprintf(w->prefix, sizeof w->prefix, "cairn/process/%016" PRIx64 "/", w->place);
     return w;
@@ -85,6 +100,16 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p)
 bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who)
 {
     return w != NULL && cairn_pidwatch_has(w->watch, who);
+}
+
+bool cairn_whereabouts_neighbour(const cairn_whereabouts *w, uint32_t who)
+{
+    return w != NULL && w->peer[who].met;
+}
+
+int cairn_whereabouts_fd(const cairn_whereabouts *w)
+{
+    return w->sight;
 }
 
 void cairn_whereabouts_moved(cairn_whereabouts *w, uint32_t who, uint32_t from)

@@ -29,6 +29,10 @@ cairn_whereabouts *cairn_whereabouts_new(const cairn_process *p);
 cairn_whereabouts_event cairn_whereabouts_poll(cairn_process *p, cairn_whereabouts *w, double now, uint32_t *who);
 /* It is a neighbour, is watched, and has not ended. w may be NULL. */
 bool cairn_whereabouts_has(const cairn_whereabouts *w, uint32_t who);
+/* It is on this host, as far as is known; also when it has ended. w may be NULL. */
+bool cairn_whereabouts_neighbour(const cairn_whereabouts *w, uint32_t who);
+/* For poll(2): readable when cairn_whereabouts_poll may have something to say; -1: there is none. */
+int cairn_whereabouts_fd(const cairn_whereabouts *w);
 /* Whether its kernel has ever answered, and: ask it now (cairn_tether_ask), or no more (cairn_tether_relent). w may be
  * NULL. */
 bool cairn_whereabouts_answered(const cairn_whereabouts *w, uint32_t who);
