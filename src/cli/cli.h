@@ -10,5 +10,6 @@ int cairn_cli_verify(int argc, char **argv);
 int cairn_cli_prune(int argc, char **argv);
 int cairn_cli_stop(int argc, char **argv);
 int cairn_cli_kv(int argc, char **argv);
+int cairn_cli_data(int argc, char **argv);
 
 #endif

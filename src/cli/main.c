@@ -17,6 +17,7 @@ static const struct {
     {"verify", cairn_cli_verify, "check every byte of snapshots"},
     {"prune", cairn_cli_prune, "remove old snapshots"},
     {"stop", cairn_cli_stop, "have the run of DIR take a last snapshot and end for good"},
+    {"data", cairn_cli_data, "turn CSV files into tables of columns that are scanned faster, and check these"},
     {"kv", cairn_cli_kv, "read, write, lock and watch what the processes of a running job agree on"},
 };
 
@@ -58,9 +59,8 @@ int main(int argc, char **argv)
     int which;
 
     if (argc < 2) {
-        fprintf(
-            stderr,
-            "cairn: no command: one of run, list, show, verify, prune, stop, kv is needed (cairn --help says more)\n");
+        fprintf(stderr, "cairn: no command: one of run, list, show, verify, prune, stop, data, kv is needed (cairn "
+                        "--help says more)\n");
         return CAIRN_EXIT_USAGE;
     }
     if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {

@@ -1,14 +1,20 @@
 /* Rows are read some at a time, column by column, and put together as text. See hdf5_text.h. */
 #include "dataset/hdf5_text.h"
 
+#include "base/checksum.h"
+#include "base/durable.h"
 #include "dataset/csv.h"
 #include "dataset/number.h"
+#include "dataset/shard.h"
 #include "snapshot/sealed.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BATCH_VALUES = 1 << 16, BATCH_ROWS = 4096 };
 
@@ -22,6 +28,7 @@ typedef struct column {
     uint32_t width; /* columns of a matrix; 1 */
     bool padded;    /* strings, by blanks */
     char *data;     /* of a batch */
+    cairn_hdf5_raw raw;
 } column;
 
 struct cairn_hdf5_text {
@@ -32,7 +39,10 @@ struct cairn_hdf5_text {
     uint32_t count;
     uint64_t rows, at, end; /* at: the next row */
     uint64_t taken;
-    uint64_t batch; /* rows at once */
+    bool is_shard;
+    uint64_t checked; /* the runs before this row have been */
+    int fd;           /* for that; < 0: not open */
+    uint64_t batch;   /* rows at once */
     char *text;
     size_t bytes, used, room;
     bool failed; /* no memory */
@@ -102,7 +112,7 @@ static void put_value(cairn_hdf5_text *t, const column *c, const char *at)
     switch (c->kind) {
     case WHOLE:
         memcpy(&whole, at, sizeof whole);
-        put(t, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)whole));
+        put(t, text, cairn_whole_print(whole, text));
         break;
     case NATURAL:
         memcpy(&natural, at, sizeof natural);
@@ -182,12 +192,39 @@ static cairn_status take_type(const cairn_hdf5_text *t, column *c, const char *n
     return status;
 }
 
+static bool is_like(hid_t type, hid_t other)
+{
+    return H5Tequal(type, other) > 0;
+}
+
+/* Contiguous, and with nothing to be converted. */
+static cairn_hdf5_raw find_raw(const column *c, bool contiguous)
+{
+    hid_t type = H5Dget_type(c->dataset);
+    haddr_t offset = contiguous ? H5Dget_offset(c->dataset) : HADDR_UNDEF;
+    cairn_hdf5_raw raw = {.kind = CAIRN_RAW_NONE};
+
+    if (offset != HADDR_UNDEF && c->name != NULL) {
+        raw.offset = offset;
+        raw.width = (uint32_t)c->size;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        raw.kind = is_like(type, H5T_IEEE_F64LE)    ? CAIRN_RAW_F64
+                   : is_like(type, H5T_STD_I64LE)   ? CAIRN_RAW_I64
+                   : c->kind == FIXED && !c->padded ? CAIRN_RAW_TEXT
+                                                    : CAIRN_RAW_NONE;
+#endif
+    }
+    (void)H5Tclose(type);
+    return raw;
+}
+
 /* What is not in this file reads as zeros when it is missing. */
-static cairn_status check_layout(const cairn_hdf5_text *t, const column *c, const char *name, cairn_error *error)
+static cairn_status check_layout(const cairn_hdf5_text *t, column *c, const char *name, cairn_error *error)
 {
     hid_t list = H5Dget_create_plist(c->dataset);
     bool elsewhere = H5Pget_layout(list) == H5D_VIRTUAL || H5Pget_external_count(list) > 0;
 
+    c->raw = find_raw(c, H5Pget_layout(list) == H5D_CONTIGUOUS && !elsewhere);
     (void)H5Pclose(list);
     return elsewhere ? refuse(t, name, "its elements are in other files: name those", error) : CAIRN_OK;
 }
@@ -299,6 +336,123 @@ static cairn_status find_columns(cairn_hdf5_text *t, const char *inside, cairn_e
     return w.status;
 }
 
+/* Of a shard: where the checksums of this column lie. */
+static cairn_status find_checks(const cairn_hdf5_text *t, hid_t group, column *c, cairn_error *error)
+{
+    hid_t dataset = H5Dopen2(group, c->name, H5P_DEFAULT);
+    hid_t space = dataset < 0 ? H5I_INVALID_HID : H5Dget_space(dataset);
+    hid_t type = dataset < 0 ? H5I_INVALID_HID : H5Dget_type(dataset);
+    haddr_t offset = dataset < 0 ? HADDR_UNDEF : H5Dget_offset(dataset);
+    uint64_t runs = (t->rows + CAIRN_SHARD_RUN - 1) / CAIRN_SHARD_RUN;
+    bool fits = space >= 0 && H5Sget_simple_extent_npoints(space) == (hssize_t)runs && is_like(type, H5T_STD_U64LE) &&
+                (offset != HADDR_UNDEF || runs == 0) && c->raw.kind != CAIRN_RAW_NONE;
+
+    c->raw.checks = fits && runs > 0 ? offset : 0;
+    if (dataset >= 0) {
+        (void)H5Sclose(space);
+        (void)H5Tclose(type);
+        (void)H5Dclose(dataset);
+    }
+    return fits ? CAIRN_OK
+                : cairn_fail(error, CAIRN_E_INVALID, "%s: %s: its checksums are not as they were written", t->path,
+                             c->name);
+}
+
+static cairn_status find_all_checks(cairn_hdf5_text *t, cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+    hid_t group;
+
+    if (t->object < 0 || H5Lexists(t->object, CAIRN_SHARD_CHECKS, H5P_DEFAULT) <= 0) {
+        return CAIRN_OK; /* no shard */
+    }
+    t->is_shard = true;
+    group = H5Gopen2(t->object, CAIRN_SHARD_CHECKS, H5P_DEFAULT);
+    for (uint32_t i = 0; i < t->count && group >= 0 && status == CAIRN_OK; i++) {
+        status = find_checks(t, group, &t->columns[i], error);
+    }
+    if (group >= 0) {
+        (void)H5Gclose(group);
+    }
+    return status;
+}
+
+cairn_hdf5_raw cairn_hdf5_text_raw(const cairn_hdf5_text *t, uint32_t which)
+{
+    return which < t->count ? t->columns[which].raw : (cairn_hdf5_raw){.kind = CAIRN_RAW_NONE};
+}
+
+cairn_status cairn_hdf5_check_runs(int fd, const char *path, const char *name, const cairn_hdf5_raw *raw,
+                                   uint64_t first, uint64_t rows, const void *data, cairn_error *error)
+{
+    enum { AT_ONCE = 64 };
+    uint64_t checks[AT_ONCE];
+    const char *at = data;
+    cairn_status status = CAIRN_OK;
+
+    for (uint64_t run = first / CAIRN_SHARD_RUN, left = rows; left > 0 && status == CAIRN_OK;) {
+        uint64_t count = (left + CAIRN_SHARD_RUN - 1) / CAIRN_SHARD_RUN;
+
+        count = count < AT_ONCE ? count : AT_ONCE;
+        status = cairn_read_at(fd, checks, (size_t)count * sizeof checks[0], raw->checks + run * sizeof checks[0], path,
+                               error);
+        for (uint64_t i = 0; i < count && status == CAIRN_OK; i++, run++) {
+            uint64_t some = left < CAIRN_SHARD_RUN ? left : CAIRN_SHARD_RUN;
+            size_t bytes = (size_t)some * raw->width;
+
+            if (cairn_digest_of(at, bytes).low != checks[i]) {
+                status = cairn_fail(error, CAIRN_E_INVALID,
+                                    "%s: column %s, rows %llu to %llu: not as they were written (checksum)", path, name,
+                                    (unsigned long long)(run * CAIRN_SHARD_RUN + 1),
+                                    (unsigned long long)(run * CAIRN_SHARD_RUN + some));
+            }
+            at += bytes;
+            left -= some;
+        }
+    }
+    return status;
+}
+
+/* The run that begins at row t->checked, of all columns. */
+static cairn_status check_run(cairn_hdf5_text *t, cairn_error *error)
+{
+    uint64_t rows = t->rows - t->checked < CAIRN_SHARD_RUN ? t->rows - t->checked : CAIRN_SHARD_RUN;
+    cairn_status status = CAIRN_OK;
+
+    for (uint32_t i = 0; i < t->count && status == CAIRN_OK; i++) {
+        const column *c = &t->columns[i];
+        size_t bytes = (size_t)rows * c->raw.width;
+        char *data = malloc(bytes + 1);
+
+        if (data == NULL) {
+            return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory to check it", t->path);
+        }
+        status = cairn_read_at(t->fd, data, bytes, c->raw.offset + t->checked * c->raw.width, t->path, error);
+        if (status == CAIRN_OK) {
+            status = cairn_hdf5_check_runs(t->fd, t->path, c->name, &c->raw, t->checked, rows, data, error);
+        }
+        free(data);
+    }
+    t->checked += rows;
+    return status;
+}
+
+static cairn_status check_rows(cairn_hdf5_text *t, uint64_t end, cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+
+    if (!t->is_shard || t->rows == 0) {
+        return CAIRN_OK;
+    }
+    if (t->fd < 0 && (t->fd = open(t->path, O_RDONLY | O_CLOEXEC)) < 0) {
+        return cairn_fail_errno(error, errno, t->path, "open");
+    }
+    while (t->checked < end && status == CAIRN_OK) {
+        status = check_run(t, error);
+    }
+    return status;
+}
+
 static cairn_status open_file(cairn_hdf5_text *t, const char *inside, cairn_error *error)
 {
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
@@ -311,6 +465,9 @@ static cairn_status open_file(cairn_hdf5_text *t, const char *inside, cairn_erro
     (void)H5Pclose(list);
     if (status == CAIRN_OK) {
         status = find_columns(t, inside, error);
+    }
+    if (status == CAIRN_OK) {
+        status = find_all_checks(t, error);
     }
     for (uint32_t i = 0; i < t->count && status == CAIRN_OK; i++) {
         width += t->columns[i].width;
@@ -335,6 +492,7 @@ cairn_status cairn_hdf5_text_open(cairn_hdf5_text **out, const char *path, const
 
     if (t != NULL) {
         t->file = t->object = H5I_INVALID_HID;
+        t->fd = -1;
         t->delimiter = delimiter == '\0' ? ',' : delimiter;
         t->path = strdup(path);
         status = t->path == NULL ? CAIRN_E_NOMEM : open_file(t, inside, error);
@@ -342,6 +500,7 @@ cairn_status cairn_hdf5_text_open(cairn_hdf5_text **out, const char *path, const
     if (status == CAIRN_OK) {
         t->at = first < t->rows ? first : t->rows;
         t->end = rows < t->rows - t->at ? t->at + rows : t->rows;
+        t->checked = t->at / CAIRN_SHARD_RUN * CAIRN_SHARD_RUN;
         put_header(t);
         status = t->failed ? CAIRN_E_NOMEM : CAIRN_OK;
     }
@@ -373,6 +532,9 @@ void cairn_hdf5_text_close(cairn_hdf5_text *t)
     }
     (void)H5Oclose(t->object);
     (void)H5Fclose(t->file);
+    if (t->fd >= 0) {
+        (void)close(t->fd);
+    }
     cairn_quiet_end(quiet);
     free(t->columns);
     free(t->text);
@@ -383,6 +545,11 @@ void cairn_hdf5_text_close(cairn_hdf5_text *t)
 uint64_t cairn_hdf5_text_rows(const cairn_hdf5_text *t)
 {
     return t->rows;
+}
+
+bool cairn_hdf5_text_is_shard(const cairn_hdf5_text *t)
+{
+    return t->is_shard;
 }
 
 uint64_t cairn_hdf5_text_taken(const cairn_hdf5_text *t)
@@ -425,7 +592,7 @@ static cairn_status next_rows(cairn_hdf5_text *t, cairn_error *error)
 {
     uint64_t count = t->end - t->at < t->batch ? t->end - t->at : t->batch;
     cairn_quiet quiet = cairn_quiet_begin();
-    cairn_status status = CAIRN_OK;
+    cairn_status status = check_rows(t, t->at + count, error);
     uint32_t done = 0;
 
     t->bytes = t->used = 0;

@@ -183,10 +183,63 @@ int cairn_number_compare(cairn_number a, cairn_number b)
     return b.kind == CAIRN_NUMBER_FIXED ? compare_wide_fixed(a.wide, b.fixed) : (a.wide > b.wide) - (a.wide < b.wide);
 }
 
+size_t cairn_whole_print(int64_t value, char text[CAIRN_NUMBER_TEXT])
+{
+    uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char digits[24];
+    size_t count = 0, used = 0;
+
+    do {
+        digits[count++] = (char)('0' + size % 10);
+        size /= 10;
+    } while (size > 0);
+    if (value < 0) {
+        text[used++] = '-';
+    }
+    while (count > 0) {
+        text[used++] = digits[--count];
+    }
+    text[used] = '\0';
+    return used;
+}
+
+/* The quick way for numbers of at most 9 digits behind the point and 15 in all: their billionths say all of them (native.h). */
+static bool print_quickly(double value, char text[CAIRN_NUMBER_TEXT])
+{
+    double whole = (value * 1e9 + 0x1.8p52) - 0x1.8p52; /* rounded, without a call */
+    size_t used;
+    int places = 9;
+
+    if (!(fabs(value) < 1e6 && fabs(value) >= 1e-5) || whole / 1e9 != value) {
+        return false;
+    }
+    int64_t billionths = (int64_t)fabs(whole);
+    int64_t part = billionths % 1000000000;
+    text[0] = '-';
+    used = value < 0;
+    used += cairn_whole_print(billionths / 1000000000, text + used);
+    for (; places > 0 && part % 10 == 0; places--) {
+        part /= 10;
+    }
+    if (places > 0) {
+        text[used++] = '.';
+        for (int i = places - 1; i >= 0; i--, part /= 10) {
+            text[used + (size_t)i] = (char)('0' + part % 10);
+        }
+        used += (size_t)places;
+    }
+    text[used] = '\0';
+    return true;
+}
+
 void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT])
 {
     char exact[CAIRN_NUMBER_TEXT];
     int precision;
+
+    if (print_quickly(value, text)) {
+        return;
+    }
 
     if (value == 0) { /* also -0 */
         memcpy(text, "0", 2);

@@ -41,6 +41,8 @@ double cairn_fixed_to_double(cairn_i128 fixed);
 
 /* Shortest text that reads back as the same double; "1e+20" style only outside 1e-5..1e15. */
 void cairn_double_print(double value, char text[CAIRN_NUMBER_TEXT]);
+/* -12; returns its length. */
+size_t cairn_whole_print(int64_t value, char text[CAIRN_NUMBER_TEXT]);
 /* Exact: -12.5, no trailing zeros. */
 void cairn_fixed_print(cairn_i128 fixed, char text[CAIRN_NUMBER_TEXT]);
 void cairn_number_print(cairn_number number, char text[CAIRN_NUMBER_TEXT]);

@@ -219,6 +219,11 @@ cairn_status cairn_packed_read(cairn_packed *p, int fd, const char *path, void *
     return status;
 }
 
+bool cairn_packed_is_shard(const cairn_packed *p)
+{
+    return p->hdf5 != NULL && cairn_hdf5_text_is_shard(p->hdf5);
+}
+
 uint64_t cairn_packed_at(const cairn_packed *p)
 {
     return p->at;

@@ -7,6 +7,7 @@
 #define CAIRN_DATASET_PACKED_H
 
 #include <cairn/status.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ CAIRN_MUST_CHECK cairn_status cairn_packed_read(cairn_packed *packed, int fd, co
 uint64_t cairn_packed_at(const cairn_packed *packed); /* bytes of text that were given */
 uint64_t
 cairn_packed_rows(const cairn_packed *packed); /* HDF5: of the whole file, when something was read of it; else 0 */
+bool cairn_packed_is_shard(const cairn_packed *packed);  /* HDF5: likewise */
 uint64_t cairn_packed_taken(const cairn_packed *packed); /* bytes of the file that were read; HDF5: of elements */
 
 #endif

@@ -1,6 +1,8 @@
 /* Making and comparing plans: see plan.h for how files are cut. */
 #include "dataset/plan.h"
 
+#include "dataset/catalogue.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x354c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL5" */
+enum { PLAN_MAGIC = 0x364c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL6" */
 
 /* While the plan is made: what the samples hold in each column. */
 typedef struct sampled {
@@ -124,6 +126,36 @@ static cairn_status add_missing(cairn_plan *plan, const char *folder, uint32_t f
     return status;
 }
 
+/* A table of shards: those that its catalogue names, and no others. With replicas the first catalogue that is there counts. */
+static cairn_status add_catalogue(cairn_plan *plan, const char *folder, bool *taken, cairn_error *error)
+{
+    cairn_catalogue catalogue = {0};
+    cairn_status status = CAIRN_E_NOT_FOUND;
+    char path[PATH_BYTES_MAX];
+
+    for (uint32_t i = 0; i <= plan->replica_count && status == CAIRN_E_NOT_FOUND; i++) {
+        (void)snprintf(path, sizeof path, "%s/" CAIRN_CATALOGUE_NAME, i == 0 ? folder : plan->replica[i - 1]);
+        status = cairn_catalogue_read(&catalogue, path, error);
+    }
+    if (status == CAIRN_E_NOT_FOUND) {
+        return CAIRN_OK;
+    }
+    *taken = true;
+    for (uint32_t i = 0; i < catalogue.shard_count && status == CAIRN_OK; i++) {
+        const cairn_catalogue_shard *shard = &catalogue.shards[i];
+        int length =
+            snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", shard->file);
+
+        status = length >= (int)sizeof path ? cairn_fail(error, CAIRN_E_INVALID, "%s: the path is too long", folder)
+                                            : add_path(plan, path);
+        if (status == CAIRN_OK) {
+            plan->files[plan->file_count - 1].promised = shard->seal.bytes;
+        }
+    }
+    cairn_catalogue_free(&catalogue);
+    return status;
+}
+
 static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error *error)
 {
     struct dirent **entries = NULL;
@@ -136,6 +168,16 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
         return cairn_fail(error, status_of_errno(), "%s: %s", folder, strerror(errno));
     }
     uint32_t before = plan->file_count;
+    bool taken = false;
+
+    status = add_catalogue(plan, folder, &taken, error);
+    if (status != CAIRN_OK || taken) {
+        while (count-- > 0) {
+            free(entries[count]);
+        }
+        free(entries);
+        return status;
+    }
     int gone = count < 0 ? errno : 0;
     for (int i = 0; i < count; i++) {
         int length = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
@@ -256,6 +298,7 @@ static cairn_status unpack_sample(const cairn_plan *plan, cairn_plan_file *file,
     if (status == CAIRN_OK) {
         status = cairn_packed_read(packed, fd, path, s->bytes, CAIRN_SAMPLE_BYTES, bytes, error);
         file->rows = cairn_packed_rows(packed);
+        file->is_shard = cairn_packed_is_shard(packed);
     }
     cairn_packed_close(packed);
     return status;
@@ -303,6 +346,11 @@ static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const
         goto out;
     }
     file->bytes = (uint64_t)about.st_size;
+    if (file->promised > 0 && file->promised != file->bytes) {
+        status = cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but the catalogue says %llu", path,
+                            (unsigned long long)file->bytes, (unsigned long long)file->promised);
+        goto out;
+    }
     if (plan->replica_count == 0) {
         file->modified_s = about.st_mtim.tv_sec;
         file->modified_ns = about.st_mtim.tv_nsec;
@@ -343,6 +391,7 @@ typedef struct places {
 
 static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t place, places *p, cairn_error *error)
 {
+    uint64_t promised = plan->files[file].promised;
     char path[PATH_BYTES_MAX];
     struct stat about;
     cairn_status status;
@@ -355,7 +404,10 @@ static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t plac
                             fd < 0 ? strerror(errno) : "is no file");
     } else {
         p->bytes[place] = (uint64_t)about.st_size;
-        status = cairn_plan_ends(fd, p->bytes[place], path, &p->ends[place], error);
+        status = promised > 0 && promised != p->bytes[place]
+                     ? cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but the catalogue says %llu", path,
+                                  (unsigned long long)p->bytes[place], (unsigned long long)promised)
+                     : cairn_plan_ends(fd, p->bytes[place], path, &p->ends[place], error);
         p->there[place] = status == CAIRN_OK;
     }
     if (fd >= 0) {
@@ -364,7 +416,7 @@ static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t plac
     return status;
 }
 
-/* A compressed file says itself whether it is whole: all of it is read. */
+/* A compressed file, or a shard, says itself whether it is whole: all of it is read. */
 static bool is_whole(const cairn_plan *plan, uint32_t file, uint32_t place, char *piece)
 {
     char path[PATH_BYTES_MAX];
@@ -384,6 +436,11 @@ static bool is_whole(const cairn_plan *plan, uint32_t file, uint32_t place, char
         while (whole && got == CAIRN_SAMPLE_BYTES) {
             whole = cairn_packed_read(packed, fd, path, piece, CAIRN_SAMPLE_BYTES, &got, &error) == CAIRN_OK;
         }
+    }
+    if (packing == CAIRN_HDF5 && plan->files[file].promised > 0) {
+        uint64_t rows = 0;
+
+        whole = cairn_shard_check(path, NULL, &rows, &error) == CAIRN_OK;
     }
     cairn_packed_close(packed);
     if (fd >= 0) {
@@ -417,8 +474,8 @@ static bool find_majority(const places *p, uint32_t count, uint32_t *chosen, uin
     return 2 * best > there;
 }
 
-/* The place to go by: where they differ the one that most of them agree with. If there is none, compressed files that are
- * damaged do not count; and then nobody can tell which of them is right. */
+/* The place to go by: where they differ the one that most of them agree with. If there is none, compressed files and shards
+ * that are damaged do not count; and then nobody can tell which of them is right. */
 static cairn_status choose_place(const cairn_plan *plan, uint32_t file, char *piece, uint32_t *chosen,
                                  cairn_error *error)
 {
@@ -454,6 +511,27 @@ static cairn_status choose_place(const cairn_plan *plan, uint32_t file, char *pi
                       paths[1]);
 }
 
+/* Its first rows may be damaged there, and not in another place that is like it. */
+static cairn_status look_elsewhere(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_status status,
+                                   cairn_error *error)
+{
+    uint32_t index = (uint32_t)(file - plan->files);
+    cairn_plan_file first = *file;
+    char path[PATH_BYTES_MAX];
+
+    for (uint32_t i = 0; i < cairn_plan_places(plan) && status != CAIRN_OK && status != CAIRN_E_NOMEM; i++) {
+        cairn_error why = {CAIRN_OK, ""};
+
+        cairn_plan_place(plan, index, i, path);
+        if (look_at_place(plan, file, path, s, &why) == CAIRN_OK && file->bytes == first.bytes &&
+            cairn_digest_equal(file->ends, first.ends)) {
+            return CAIRN_OK;
+        }
+    }
+    *file = first;
+    return cairn_wrap(error, status, "no replica is left");
+}
+
 static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sampled *s, cairn_error *error)
 {
     char path[PATH_BYTES_MAX];
@@ -462,7 +540,13 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sample
     cairn_status status = plan->replica_count > 0 ? choose_place(plan, index, s->bytes, &place, error) : CAIRN_OK;
 
     cairn_plan_place(plan, index, place, path);
-    return status == CAIRN_OK ? look_at_place(plan, file, path, s, error) : status;
+    if (status == CAIRN_OK) {
+        status = look_at_place(plan, file, path, s, error);
+        if (status != CAIRN_OK && plan->replica_count > 0 && file->packing != CAIRN_NOT_PACKED) {
+            status = look_elsewhere(plan, file, s, status, error);
+        }
+    }
+    return status;
 }
 
 /* Replicas are found by names. */
@@ -523,6 +607,14 @@ static cairn_status take_replicas(cairn_plan *plan, const cairn_plan_options *op
     return plan->replica == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
 }
 
+/* Of block k of so many of an HDF5 file; of a shard it begins a run. */
+static uint64_t first_row(const cairn_plan_file *file, uint64_t pieces, uint64_t k)
+{
+    uint64_t row = file->rows / pieces * k + (k < file->rows % pieces ? k : file->rows % pieces);
+
+    return file->is_shard && k < pieces ? row / CAIRN_SHARD_RUN * CAIRN_SHARD_RUN : row;
+}
+
 /* Cut all files; with blocks NULL only count. Returns the number of blocks. */
 static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
 {
@@ -535,11 +627,12 @@ static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
         file->first_block = (uint32_t)count;
         if (file->packing != CAIRN_NOT_PACKED) {
             uint64_t pieces = file->packing == CAIRN_HDF5 ? file->bytes / plan->block_bytes + 1 : 1;
-            pieces = pieces > file->rows && file->packing == CAIRN_HDF5 ? (file->rows > 0 ? file->rows : 1) : pieces;
+            uint64_t most = file->is_shard ? (file->rows + CAIRN_SHARD_RUN - 1) / CAIRN_SHARD_RUN : file->rows;
+            pieces = pieces > most && file->packing == CAIRN_HDF5 ? (most > 0 ? most : 1) : pieces;
             for (uint64_t k = 0; k < pieces; k++) {
                 if (blocks != NULL) {
-                    uint64_t row = file->rows / pieces * k + (k < file->rows % pieces ? k : file->rows % pieces);
-                    uint64_t rows = file->rows / pieces + (k < file->rows % pieces);
+                    uint64_t row = first_row(file, pieces, k);
+                    uint64_t rows = first_row(file, pieces, k + 1) - row;
                     blocks[count] = (cairn_block){i, file->data_start, CAIRN_BLOCK_OPEN_END, row, rows};
                 }
                 count++;
@@ -714,6 +807,7 @@ void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
         cairn_pack_u8(pack, file->careful);
         cairn_pack_u8(pack, file->packing);
         cairn_pack_u64(pack, file->rows);
+        cairn_pack_u8(pack, file->is_shard);
     }
     cairn_pack_text(pack, plan->inside, strlen(plan->inside));
     cairn_pack_u32(pack, plan->replica_count);
@@ -750,6 +844,7 @@ static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
     file->careful = cairn_unpack_u8(unpack) != 0;
     file->packing = cairn_unpack_u8(unpack);
     file->rows = cairn_unpack_u64(unpack);
+    file->is_shard = cairn_unpack_u8(unpack) != 0;
     if (file->packing > CAIRN_HDF5 || file->bytes > (uint64_t)INT64_MAX ||
         file->data_start > (file->packing == CAIRN_NOT_PACKED ? file->bytes : CAIRN_SAMPLE_BYTES)) {
         unpack->bad = true;

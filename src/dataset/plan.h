@@ -46,9 +46,11 @@ typedef struct cairn_plan_file {
     int64_t modified_s, modified_ns; /* 0 if there are replicas */
     cairn_digest ends;               /* of its first and last bytes, if there are replicas */
     uint32_t first_block, block_count;
-    bool careful;    /* as far as the sample shows */
-    uint8_t packing; /* cairn_packing; then bytes are of the file, and data_start is of its text */
-    uint64_t rows;   /* HDF5 */
+    bool careful;      /* as far as the sample shows */
+    uint8_t packing;   /* cairn_packing; then bytes are of the file, and data_start is of its text */
+    uint64_t rows;     /* HDF5 */
+    bool is_shard;     /* shard.h */
+    uint64_t promised; /* bytes, by a catalogue; 0: none names it. Only while the plan is made */
 } cairn_plan_file;
 
 typedef struct cairn_block {

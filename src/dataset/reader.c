@@ -1,58 +1,12 @@
 /* The loop over rows. Structure bytes (delimiter, line feed, quote) are found 64 bytes at a time as bits of a mask;
  * fields lie between them. Only the columns that the query names are kept. */
-#include "dataset/reader.h"
+#include "dataset/reader_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum {
-    OPEN_MAX = 8,
-    SLOTS_MAX = CAIRN_GROUP_COLUMNS_MAX + CAIRN_VALUE_COLUMNS_MAX + CAIRN_EXPR_COLUMNS_MAX,
-    BORDER_BYTES = 128
-};
-
-/* A number for a cell; a text that is only counted; or anything else. */
-enum { HOW_NUMBER, HOW_COUNT, HOW_GENERAL };
-
-typedef struct open_file {
-    uint32_t file;
-    int fd; /* -1: free */
-    uint64_t used;
-} open_file;
-
-struct cairn_reader {
-    const cairn_plan *plan;
-    const cairn_query *query;
-    open_file open[OPEN_MAX];
-    uint64_t clock; /* of uses of open files */
-    uint64_t bytes_read, replica_bytes;
-    uint8_t *place; /* [files]: where it is read from */
-    cairn_reader_moved *moved;
-    void *moved_context;
-    /* a window on a file: bytes [start, start + bytes) of it */
-    char *window;
-    size_t bytes, room;
-    uint32_t file;
-    uint64_t start;
-    cairn_packed *packed; /* of packed_block, where its text is read; or NULL */
-    uint32_t packed_block;
-    uint32_t window_block; /* of which the window is, if its file is packed */
-    char *unescaped;       /* as much room as the window */
-    size_t unescaped_room;
-    char *key;
-    size_t key_room;
-    /* which fields are kept: field[slot_of[column]]; slot `slots` takes those that nobody wants */
-    uint32_t slots;
-    uint32_t *slot_of;
-    uint32_t column_of[SLOTS_MAX];
-    uint32_t group_slot[CAIRN_GROUP_COLUMNS_MAX], value_slot[CAIRN_VALUE_COLUMNS_MAX];
-    uint32_t where_slot[CAIRN_EXPR_COLUMNS_MAX];
-    uint8_t how[CAIRN_VALUE_COLUMNS_MAX]; /* what is done with a value: HOW_... */
-    cairn_field field[SLOTS_MAX + 1];
-};
 
 static const char nothing[CAIRN_CSV_SLACK];
 
@@ -105,6 +59,7 @@ cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const
             reader->slot_of[i] = reader->slots;
         }
     }
+    reader_look_for_texts(reader);
     *out = reader;
     return CAIRN_OK;
 }
@@ -125,6 +80,7 @@ void cairn_reader_close(cairn_reader *reader)
     free(reader->window);
     free(reader->unescaped);
     free(reader->key);
+    reader_free_columns(reader);
     free(reader);
 }
 
@@ -144,14 +100,14 @@ void cairn_reader_watch(cairn_reader *reader, cairn_reader_moved *moved, void *c
     reader->moved_context = context;
 }
 
-static void count_bytes(cairn_reader *reader, uint32_t file, uint64_t bytes)
+void reader_count(cairn_reader *reader, uint32_t file, uint64_t bytes)
 {
     reader->bytes_read += bytes;
     reader->replica_bytes += reader->place[file] > 0 ? bytes : 0;
 }
 
 /* The group of several columns: length and bytes of each. */
-static cairn_group *find_joined(cairn_reader *reader, cairn_groups *groups)
+cairn_group *reader_join_group(cairn_reader *reader, cairn_groups *groups)
 {
     size_t need = CAIRN_CSV_SLACK, at = 0;
     uint32_t count = reader->query->group_count;
@@ -179,7 +135,7 @@ static cairn_group *find_joined(cairn_reader *reader, cairn_groups *groups)
     return cairn_groups_find(groups, reader->key, (uint32_t)at);
 }
 
-static bool is_wanted(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
+bool reader_wants(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
 {
     cairn_expr_row about = {
         .field = reader->field, .slot = reader->where_slot, .bad = groups->bad_where, .block = block, .row = row};
@@ -201,7 +157,7 @@ static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, 
     } else if (query->group_count == 0) {
         group = cairn_groups_find(groups, nothing, 0);
     } else {
-        group = find_joined(reader, groups);
+        group = reader_join_group(reader, groups);
     }
     if (group == NULL) {
         return CAIRN_E_NOMEM;
@@ -428,7 +384,7 @@ cairn_status cairn_reader_rows(cairn_reader *reader, const char *text, size_t by
         if (unclosed) {
             cairn_note_add(&groups->unclosed, block, row_index, "", 0);
         }
-        if (where == NULL || is_wanted(reader, groups, block, row_index)) {
+        if (where == NULL || reader_wants(reader, groups, block, row_index)) {
             status = take_row(reader, groups, block, row_index);
             selected++;
         }
@@ -443,7 +399,7 @@ out:
     return status;
 }
 
-static cairn_status fail_file(const char *path, cairn_error *error)
+cairn_status reader_fail(const char *path, cairn_error *error)
 {
     cairn_status status = errno == ENOENT || errno == ENOTDIR ? CAIRN_E_NOT_FOUND
                           : errno == EACCES || errno == EPERM ? CAIRN_E_ACCESS
@@ -460,7 +416,7 @@ static cairn_status open_place(cairn_reader *reader, uint32_t index, const char 
 
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0) {
-        return fail_file(path, error);
+        return reader_fail(path, error);
     }
     if (fstat(*fd, &about) != 0 || !S_ISREG(about.st_mode) || (uint64_t)about.st_size != file->bytes) {
         status = cairn_fail(
@@ -494,7 +450,7 @@ static void forget_open(cairn_reader *reader, uint32_t index)
 }
 
 /* It cannot be read where it was: on to the next place. false: there is none, and error says so. */
-static bool move_on(cairn_reader *reader, uint32_t index, cairn_error *error)
+bool reader_move_on(cairn_reader *reader, uint32_t index, cairn_error *error)
 {
     char path[CAIRN_PLAN_PATH_BYTES];
 
@@ -513,7 +469,7 @@ static bool move_on(cairn_reader *reader, uint32_t index, cairn_error *error)
     return true;
 }
 
-static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cairn_error *error)
+cairn_status reader_open_file(cairn_reader *reader, uint32_t index, int *fd, cairn_error *error)
 {
     char path[CAIRN_PLAN_PATH_BYTES];
     open_file *oldest = &reader->open[0];
@@ -533,7 +489,7 @@ static cairn_status open_one(cairn_reader *reader, uint32_t index, int *fd, cair
     do {
         cairn_plan_place(reader->plan, index, reader->place[index], path);
         status = open_place(reader, index, path, fd, error);
-    } while (status != CAIRN_OK && status != CAIRN_E_NOMEM && move_on(reader, index, error));
+    } while (status != CAIRN_OK && status != CAIRN_E_NOMEM && reader_move_on(reader, index, error));
     if (status != CAIRN_OK) {
         return status;
     }
@@ -570,7 +526,7 @@ static cairn_status unpack(cairn_reader *reader, uint32_t block, uint64_t to, ca
         uint64_t at = cairn_packed_at(reader->packed);
         size_t room = (size_t)((at < from ? from : to) - at);
 
-        status = open_one(reader, file, &fd, error);
+        status = reader_open_file(reader, file, &fd, error);
         cairn_plan_place(reader->plan, file, reader->place[file], path);
         if (status == CAIRN_OK && at < from) { /* after a restart: what was read before goes where it does not matter */
             room = room < reader->unescaped_room ? room : reader->unescaped_room;
@@ -581,8 +537,8 @@ static cairn_status unpack(cairn_reader *reader, uint32_t block, uint64_t to, ca
             got = got < room ? 0 : got;
         }
     }
-    count_bytes(reader, file, cairn_packed_taken(reader->packed) - taken);
-    if (status != CAIRN_OK && status != CAIRN_E_NOMEM && fd >= 0 && move_on(reader, file, error)) {
+    reader_count(reader, file, cairn_packed_taken(reader->packed) - taken);
+    if (status != CAIRN_OK && status != CAIRN_E_NOMEM && fd >= 0 && reader_move_on(reader, file, error)) {
         cairn_packed_close(reader->packed);
         reader->packed = NULL;
         reader->file = UINT32_MAX; /* the window is of what was damaged */
@@ -625,7 +581,7 @@ static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from,
     }
     while (reader->start + reader->bytes < to) {
         uint64_t at = reader->start + reader->bytes;
-        status = open_one(reader, file, &fd, error);
+        status = reader_open_file(reader, file, &fd, error);
         if (status != CAIRN_OK) {
             return status;
         }
@@ -634,14 +590,14 @@ static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from,
             char path[CAIRN_PLAN_PATH_BYTES];
 
             cairn_plan_place(reader->plan, file, reader->place[file], path);
-            status = got < 0 ? fail_file(path, error)
+            status = got < 0 ? reader_fail(path, error)
                              : cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", path);
-            if (!move_on(reader, file, error)) {
+            if (!reader_move_on(reader, file, error)) {
                 return status;
             }
         }
         reader->bytes += got > 0 ? (size_t)got : 0;
-        count_bytes(reader, file, got > 0 ? (uint64_t)got : 0);
+        reader_count(reader, file, got > 0 ? (uint64_t)got : 0);
     }
     return CAIRN_OK;
 }
@@ -722,6 +678,12 @@ cairn_status cairn_reader_step(cairn_reader *reader, cairn_lease *lease, cairn_g
     bool final = false;
     size_t next = 0, want = bytes < 1 ? 1 : bytes;
 
+    if (file->packing == CAIRN_HDF5 && lease->rows == 0) {
+        cairn_status status = reader_step_columns(reader, lease, groups, outcome, error);
+        if (status != CAIRN_E_AGAIN) {
+            return status;
+        }
+    }
     if (lease->at != CAIRN_LEASE_ROW) {
         return seek_row(reader, lease, want, outcome, error);
     }

@@ -14,9 +14,9 @@
 #define TAIL_BYTES 23 /* "xxh64 " 16 digits "\n" */
 #define BODY_BYTES (CAIRN_SEAL_BYTES - TAIL_BYTES)
 
-static const char *const kind_texts[] = {"part", "snapshot", "image"};
+static const char *const kind_texts[] = {"part", "snapshot", "image", "shard"};
 static const char *const kind_names[] = {"part of a snapshot", "commit record of a snapshot",
-                                         "image of the coordination service"};
+                                         "image of the coordination service", "shard of a table"};
 
 static void end_block(char block[CAIRN_SEAL_BYTES], size_t length)
 {

@@ -1,6 +1,6 @@
 /* The seal: the first 512 bytes of every file of a snapshot, which is the user block of an HDF5 file.
  *
- *   cairn part 1\n              (or "cairn snapshot 1", "cairn image 1": the kind of file, and its format)
+ *   cairn part 1\n              (or "cairn snapshot 1", "cairn image 1", "cairn shard 1": the kind of file, and its format)
  *   bytes 123456\n              of the whole file
  *   xxh3 32 hex digits\n        XXH3-128 of everything behind these 512 bytes
  *   blanks
@@ -14,8 +14,13 @@
 
 #define CAIRN_SEAL_BYTES 512
 
-/* IMAGE: of the coordination service (coord/image.h). */
-typedef enum cairn_sealed_kind { CAIRN_SEALED_PART, CAIRN_SEALED_SNAPSHOT, CAIRN_SEALED_IMAGE } cairn_sealed_kind;
+/* IMAGE: of the coordination service (coord/image.h). SHARD: of a table (dataset/shard.h). */
+typedef enum cairn_sealed_kind {
+    CAIRN_SEALED_PART,
+    CAIRN_SEALED_SNAPSHOT,
+    CAIRN_SEALED_IMAGE,
+    CAIRN_SEALED_SHARD
+} cairn_sealed_kind;
 
 void cairn_seal_make(char block[CAIRN_SEAL_BYTES], cairn_sealed_kind kind, cairn_part_seal seal);
 
