@@ -265,6 +265,8 @@ static void clean_up(scan *s)
     cairn_groups_free(&s->apart);
     free(s->tally);
     cairn_groups_free(&s->lead.total);
+    scan_drop_hedged(s);
+    free(s->lead.hedged);
     cairn_query_free(&s->query);
     cairn_plan_free(&s->plan);
     free(s->lead.share);

@@ -147,6 +147,10 @@ static void print_summary(scan *s)
         fprintf(stderr, "; begun anew %u time%s, as quoted line breaks were found", s->generation,
                 s->generation == 1 ? "" : "s");
     }
+    if (s->lead.read_again > 0) {
+        fprintf(stderr, "; %u block%s read a second time at the end, %u of them in vain", s->lead.read_again,
+                s->lead.read_again == 1 ? "" : "s", s->lead.in_vain);
+    }
     if (s->lead.bytes_read > s->plan.bytes) {
         scan_bytes_text(s->lead.bytes_read - s->plan.bytes, bytes, sizeof bytes);
         fprintf(stderr, "; %s read more than once (no row counted twice)", bytes);

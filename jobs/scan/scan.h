@@ -15,6 +15,8 @@
 #define SCAN_NO_FILE   UINT32_MAX
 #define SCAN_CHUNK     ((size_t)256 << 10)
 #define SCAN_ERROR_MAX 600
+/* With more groups than that a block's rows go straight to all others, as bringing two tables together costs too much. */
+#define SCAN_APART_GROUPS 4096
 
 typedef struct scan_options {
     cairn_query_text query;
@@ -49,6 +51,12 @@ typedef struct scan_tally {
     double busy;                   /* seconds of reading */
 } scan_tally;
 
+/* What the second reader of a block has found in it. */
+typedef struct scan_hedged {
+    uint32_t block, by;
+    cairn_groups groups;
+} scan_hedged;
+
 /* What only process 0 has. */
 typedef struct scan_lead {
     cairn_division division;
@@ -58,6 +66,9 @@ typedef struct scan_lead {
     uint32_t scan_block; /* the next block to look at for the state at its start */
     cairn_csv_state scan_state;
     uint64_t bytes_done;
+    scan_hedged *hedged; /* [hedged_count]: of blocks that their owners have not read to the end. Not saved */
+    size_t hedged_count;
+    uint32_t read_again, in_vain; /* blocks that were read a second time, and of them for nothing: in this launch */
     /* the end; not saved: a restart or a recovery collects anew */
     bool collecting;
     uint32_t collected;
@@ -121,13 +132,18 @@ typedef struct scan {
     uint32_t generation; /* counts how often everything was thrown away because a guess was wrong */
     bool asked;          /* the first asks of this generation are sent */
     cairn_lease lease[SCAN_LEASES];
+    bool as_second[SCAN_LEASES]; /* somebody else reads this block, too */
     uint32_t leases;
+    bool begun;       /* lease[0] is; then: */
+    bool begun_apart; /* its rows are in `apart` until all of the block is read */
+    bool collect;     /* COLLECT came: the part is sent when lease[0] is at a place where it can be left */
+    bool part_sent;   /* and nothing more is read */
     bool wrong;       /* lease[0] ended with CAIRN_READ_WRONG: wait for the new generation */
     scan_read *reads; /* [read_count] */
     size_t read_count, read_room;
     cairn_groups groups;
     uint64_t bytes_before; /* read by others before this process: by launches before, by who carried it before */
-    cairn_groups apart;    /* rows of lease[0], if cairn_plan_is_apart: they count when all of the block is read */
+    cairn_groups apart;    /* see begun_apart */
     scan_tally own;        /* but bytes and blocks */
     scan_tally *tally;     /* [count], where the answer is put together */
     bool failed;           /* an error is on its way to process 0 */
@@ -160,6 +176,8 @@ extern const cairn_handlers scan_handlers;
 CAIRN_MUST_CHECK cairn_status scan_note_read(scan *s, scan_read read);
 /* Throw away what this process has read. */
 CAIRN_MUST_CHECK cairn_status scan_forget(scan *s, uint32_t generation);
+/* Process 0: what seconds have read is gone. */
+void scan_drop_hedged(scan *s);
 /* Process 0: nothing is read yet; blocks that need no scan are open. scan_lead_ready opens them after
  * scan_lead_begin. */
 CAIRN_MUST_CHECK cairn_status scan_lead_begin(scan *s);

@@ -1,7 +1,8 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 5 ("CSC5"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
- * what was read of which block, bytes read, the groups. Process 0's blob goes on with the plan itself (to name the file that has
+ * One blob a process, format 6 ("CSC6"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
+ * what was read of which block, bytes read, the groups, and the rows of the first lease that are apart from
+ * them. Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
  * On the same number of processes the blob is the state, and the messages in flight fit it. On another number, and in
@@ -19,7 +20,7 @@
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x35435343 }; /* "CSC5" */
+enum { MAGIC = 0x36435343 }; /* "CSC6" */
 
 static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 {
@@ -31,12 +32,13 @@ static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 /* A blob, taken apart. */
 typedef struct past {
     uint32_t generation, leases;
-    bool asked, wrong, has_lead, survive;
+    bool asked, wrong, has_lead, survive, begun, begun_apart;
     cairn_lease lease[SCAN_LEASES];
+    bool as_second[SCAN_LEASES];
     scan_read *reads;
     size_t read_count;
     uint64_t bytes_read;
-    cairn_groups groups;
+    cairn_groups groups, apart;
     cairn_unpack lead; /* what follows for process 0 */
 } past;
 
@@ -78,6 +80,12 @@ static scan_read unpack_read(cairn_unpack *unpack)
     return read;
 }
 
+/* Nothing is known of a file's block before all of it was read: it is to be begun anew. */
+static bool forgets_first(const scan *s)
+{
+    return s->leases > 0 && cairn_plan_is_apart(&s->plan, s->lease[0].block);
+}
+
 static void save_lead(const scan *s, cairn_pack *pack)
 {
     cairn_pack inner = {0};
@@ -117,9 +125,10 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     for (uint32_t i = 0; i < s->leases; i++) {
         cairn_lease lease = s->lease[i];
 
-        if (cairn_plan_is_apart(&s->plan, lease.block)) { /* nothing of it is in the groups yet */
+        if (cairn_plan_is_apart(&s->plan, lease.block)) {
             lease = cairn_lease_begin(&s->plan, lease.block, CAIRN_START_GUESS);
         }
+        cairn_pack_u8(&pack, s->as_second[i]);
         cairn_pack_u32(&pack, lease.block);
         cairn_pack_u8(&pack, (uint8_t)lease.at);
         cairn_pack_u8(&pack, (uint8_t)lease.state);
@@ -133,6 +142,11 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     }
     cairn_pack_u64(&pack, s->bytes_before + cairn_reader_bytes(s->reader));
     cairn_groups_pack(&s->groups, &pack);
+    cairn_pack_u8(&pack, s->begun && !forgets_first(s));
+    cairn_pack_u8(&pack, s->begun_apart && !forgets_first(s));
+    if (s->begun_apart && !forgets_first(s)) {
+        cairn_groups_pack(&s->apart, &pack);
+    }
     if (s->id == 0) {
         save_lead(s, &pack);
     }
@@ -229,6 +243,7 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     }
     for (uint32_t i = 0; i < p->leases; i++) {
         cairn_lease *lease = &p->lease[i];
+        p->as_second[i] = cairn_unpack_u8(&unpack) != 0;
         lease->block = cairn_unpack_u32(&unpack);
         lease->at = (cairn_lease_at)cairn_unpack_u8(&unpack);
         lease->state = (cairn_csv_state)cairn_unpack_u8(&unpack);
@@ -255,6 +270,15 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     if (status == CAIRN_OK && !fits_query(&p->groups, &s->query)) {
         status = CAIRN_E_CORRUPT;
     }
+    p->begun = cairn_unpack_u8(&unpack) != 0;
+    p->begun_apart = cairn_unpack_u8(&unpack) != 0;
+    if (status == CAIRN_OK && p->begun_apart) {
+        status = p->leases == 0 ? CAIRN_E_CORRUPT : cairn_groups_unpack(&p->apart, &unpack);
+        if (status == CAIRN_OK && !fits_query(&p->apart, &s->query)) {
+            status = CAIRN_E_CORRUPT;
+        }
+    }
+    status = unpack.bad ? CAIRN_E_CORRUPT : status;
     p->lead = unpack;
     return status;
 }
@@ -263,6 +287,7 @@ static void free_past(past *p)
 {
     free(p->reads);
     cairn_groups_free(&p->groups);
+    cairn_groups_free(&p->apart);
 }
 
 /* Process 0: does its first blob fit the plan and the query of now? */
@@ -358,6 +383,14 @@ static cairn_status resume_same(scan *s, past *p)
     p->reads = reads;
     s->groups = p->groups;
     p->groups = groups;
+    s->begun = p->begun;
+    s->begun_apart = p->begun_apart;
+    memcpy(s->as_second, p->as_second, sizeof s->as_second);
+    if (p->begun_apart) {
+        cairn_groups apart = s->apart;
+        s->apart = p->apart;
+        p->apart = apart;
+    }
     if (s->id != 0) {
         return CAIRN_OK;
     }
@@ -385,9 +418,12 @@ static cairn_status merge_past(scan *s, const past *p, uint32_t *wrong_file)
         status = scan_note_read(s, p->reads[i]);
     }
     for (uint32_t i = 0; i < p->leases && status == CAIRN_OK; i++) {
-        if (p->lease[i].at == CAIRN_LEASE_ROW) {
+        if (p->lease[i].at == CAIRN_LEASE_ROW && !p->as_second[i]) {
             status = scan_note_read(s, (scan_read){p->lease[i].block, false, p->lease[i].cursor, p->lease[i].rows});
         }
+    }
+    if (status == CAIRN_OK && p->begun_apart && !p->as_second[0]) {
+        status = cairn_groups_merge(&s->groups, &p->apart);
     }
     return status == CAIRN_OK ? cairn_groups_merge(&s->groups, &p->groups) : status;
 }

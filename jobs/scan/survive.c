@@ -151,6 +151,7 @@ static cairn_status block_done(scan *s)
     cairn_status status = scan_note_read(s, (scan_read){lease.block, true, 0, lease.rows});
 
     s->leases = 0;
+    s->begun = s->begun_apart = false;
     if (v->partition != CAIRN_NOBODY && v->at == v->ledger.partitions[v->partition].count) {
         v->finished = v->partition;
         v->partition = CAIRN_NOBODY;

@@ -4,6 +4,7 @@
  *   ASK     reader -> 0   so many more blocks, please: once in a generation
  *   GRANT   0 -> reader   a block, where its first row is to be looked for, or the cursor to go on from
  *   DONE    reader -> 0   the block is read; counts as an ask
+ *   HEDGED  reader -> 0   the same of a block that another one holds and is late with: with its aggregates
  *   WRONG   reader -> 0   the guess of a row border in this file was wrong (dataset/plan.h)
  *   RESET   0 -> all      a new generation: forget everything that was read, ask anew
  *   COLLECT 0 -> all      all blocks are done: send what you have
@@ -19,6 +20,12 @@
  * nothing is lost by it: what was read is told by the readers' own states alone (state.c), and a grant that nobody
  * began is simply open again.
  *
+ * Reading a block twice. At the end an idle process reads what another one holds (dataset/division.h). It never adds that to what
+ * it has: process 0 keeps it apart until the end. A block's rows are apart from the others at its owner, too, until all of it
+ * is read; so an owner that has not come to that leaves them out of its PART. Its DONE, if there is one, comes before its PART,
+ * and then what the second has read is thrown away. With many groups the owner's rows are not apart (SCAN_APART_GROUPS): then
+ * it reads to the end of the block before it sends its PART.
+ *
  * The end. COLLECT, PART and STOP carry the epoch, and are dropped when they are of an earlier one: it is in the state,
  * and rises by one with every restart and recovery, which the number of a launch or of an incarnation does not (one of
  * them may be what the other was). A reader keeps its aggregates after it has sent them, and process 0's merged total is
@@ -33,7 +40,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { TAG_ASK = 1, TAG_GRANT, TAG_DONE, TAG_WRONG, TAG_RESET, TAG_COLLECT, TAG_PART, TAG_STOP, TAG_ERROR };
+enum { TAG_ASK = 1, TAG_GRANT, TAG_DONE, TAG_WRONG, TAG_RESET, TAG_COLLECT, TAG_PART, TAG_STOP, TAG_ERROR, TAG_HEDGED };
 
 double scan_now(void)
 {
@@ -101,17 +108,58 @@ static cairn_status send_grants(scan *s, const cairn_division_output *out)
         cairn_pack_u32(&pack, out->block[i]);
         cairn_pack_u8(&pack, share->start);
         cairn_pack_u64(&pack, share->cursor);
-        cairn_pack_u64(&pack, share->rows);
+        cairn_pack_u64(&pack, share->before);
+        cairn_pack_u8(&pack, out->as_second[i]);
         status = send_pack(s, out->process[i], TAG_GRANT, &pack);
     }
     return status;
 }
 
-static cairn_status step(scan *s, const cairn_division_event *event)
+void scan_drop_hedged(scan *s)
+{
+    for (size_t i = 0; i < s->lead.hedged_count; i++) {
+        cairn_groups_free(&s->lead.hedged[i].groups);
+    }
+    s->lead.hedged_count = 0;
+}
+
+/* The owner was ready after all. */
+static void drop_hedged(scan_lead *lead, uint32_t block)
+{
+    for (size_t i = 0; i < lead->hedged_count; i++) {
+        if (lead->hedged[i].block == block) {
+            cairn_groups_free(&lead->hedged[i].groups);
+            lead->hedged[i] = lead->hedged[--lead->hedged_count];
+            return;
+        }
+    }
+}
+
+/* groups: what a second has read. */
+static cairn_status keep_hedged(scan_lead *lead, uint32_t block, uint32_t by, cairn_groups *groups)
+{
+    scan_hedged *more = realloc(lead->hedged, (lead->hedged_count + 1) * sizeof *more);
+
+    if (more == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    lead->hedged = more;
+    more[lead->hedged_count++] = (scan_hedged){block, by, *groups};
+    *groups = (cairn_groups){0};
+    return CAIRN_OK;
+}
+
+static cairn_status step(scan *s, const cairn_division_event *event, cairn_groups *groups)
 {
     cairn_division_output out;
     cairn_status status = cairn_division_step(&s->lead.division, event, &out);
 
+    if (status == CAIRN_OK && out.verdict == CAIRN_DIVISION_KEEP) {
+        status = keep_hedged(&s->lead, event->block, event->process, groups);
+    } else if (status == CAIRN_OK && out.verdict == CAIRN_DIVISION_DROP) {
+        drop_hedged(&s->lead, event->block);
+    }
+    s->lead.in_vain += out.verdict == CAIRN_DIVISION_DROP || out.verdict == CAIRN_DIVISION_WASTE;
     return status == CAIRN_OK ? send_grants(s, &out) : status;
 }
 
@@ -131,6 +179,7 @@ cairn_status scan_lead_begin(scan *s)
             lead->careful[i] = s->plan.files[i].careful;
         }
     }
+    scan_drop_hedged(s);
     cairn_division_init(&lead->division, s->plan.block_count, s->count, lead->share, lead->held, lead->asks);
     lead->scan_block = 0;
     lead->scan_state = CAIRN_CSV_ROW;
@@ -146,7 +195,7 @@ cairn_status scan_lead_ready(scan *s)
     for (uint32_t i = 0; i < s->plan.block_count && status == CAIRN_OK; i++) {
         cairn_division_event event = {.kind = CAIRN_DIVISION_READY, .block = i, .start = CAIRN_START_GUESS};
         if (!s->lead.careful[s->plan.blocks[i].file] && s->lead.share[i].is == CAIRN_BLOCK_WAITING) {
-            status = step(s, &event);
+            status = step(s, &event, NULL);
         }
     }
     return status;
@@ -176,7 +225,7 @@ static cairn_status scan_one(scan *s, bool *did, cairn_error *error)
     }
     lead->scan_block++;
     if (status == CAIRN_OK && lead->share[block].is == CAIRN_BLOCK_WAITING) {
-        status = step(s, &event);
+        status = step(s, &event, NULL);
     }
     return status;
 }
@@ -215,16 +264,43 @@ static cairn_status lead_message(scan *s, const cairn_message *message, uint32_t
         event.kind = CAIRN_DIVISION_DONE;
         event.block = b;
         event.rows = c;
-        status = step(s, &event);
-        if (status == CAIRN_OK) {
+        uint32_t before = s->lead.division.done;
+
+        status = step(s, &event, NULL);
+        if (status == CAIRN_OK && s->lead.division.done > before) {
             s->lead.bytes_done += cairn_plan_block_bytes(&s->plan, b);
             cairn_progress(s->process, s->lead.bytes_done, s->plan.bytes);
         }
         return status;
     }
     for (uint32_t i = 0; i < b && i < SCAN_LEASES && status == CAIRN_OK; i++) {
-        status = step(s, &event);
+        status = step(s, &event, NULL);
     }
+    return status;
+}
+
+static cairn_status take_hedged(scan *s, uint32_t from, cairn_unpack *unpack)
+{
+    cairn_division_event event = {.kind = CAIRN_DIVISION_HEDGED, .process = from};
+    uint32_t generation = cairn_unpack_u32(unpack);
+    uint32_t before = s->lead.division.done;
+    cairn_groups groups = {0};
+
+    event.block = cairn_unpack_u32(unpack);
+    event.rows = cairn_unpack_u64(unpack);
+    if (unpack->bad || generation != s->generation) {
+        return unpack->bad ? CAIRN_E_CORRUPT : CAIRN_OK;
+    }
+    cairn_status status = cairn_groups_unpack(&groups, unpack);
+    if (status == CAIRN_OK) {
+        status = step(s, &event, &groups);
+    }
+    if (status == CAIRN_OK && s->lead.division.done > before) {
+        s->lead.bytes_done += cairn_plan_block_bytes(&s->plan, event.block);
+        cairn_progress(s->process, s->lead.bytes_done, s->plan.bytes);
+    }
+    s->lead.read_again++;
+    cairn_groups_free(&groups);
     return status;
 }
 
@@ -253,6 +329,13 @@ static cairn_status take_part(scan *s, uint32_t from, cairn_unpack *unpack)
     lead->collected++;
     if (lead->collected < s->count) {
         return CAIRN_OK;
+    }
+    for (size_t i = 0; i < lead->hedged_count && status == CAIRN_OK; i++) {
+        s->tally[lead->hedged[i].by].blocks++;
+        status = cairn_groups_merge(&lead->total, &lead->hedged[i].groups);
+    }
+    if (status != CAIRN_OK) {
+        return status;
     }
     for (uint32_t i = 0; i < s->plan.block_count; i++) {
         rows += lead->share[i].rows;
@@ -316,6 +399,8 @@ cairn_status scan_forget(scan *s, uint32_t generation)
     s->generation = generation;
     s->asked = false;
     s->leases = 0;
+    s->begun = s->begun_apart = s->collect = s->part_sent = false;
+    memset(s->as_second, 0, sizeof s->as_second);
     s->wrong = false;
     s->read_count = 0;
     cairn_status status = cairn_groups_clear(&s->apart);
@@ -326,6 +411,7 @@ static cairn_status take_grant(scan *s, cairn_unpack *unpack)
 {
     uint32_t generation = cairn_unpack_u32(unpack), block = cairn_unpack_u32(unpack), start = cairn_unpack_u8(unpack);
     uint64_t cursor = cairn_unpack_u64(unpack), rows = cairn_unpack_u64(unpack);
+    bool as_second = cairn_unpack_u8(unpack) != 0;
 
     if (unpack->bad) {
         return CAIRN_E_CORRUPT;
@@ -342,6 +428,7 @@ static cairn_status take_grant(scan *s, cairn_unpack *unpack)
         lease.cursor = cursor;
         lease.rows = rows;
     }
+    s->as_second[s->leases] = as_second;
     s->lease[s->leases++] = lease;
     return CAIRN_OK;
 }
@@ -350,6 +437,8 @@ static cairn_status send_part(scan *s)
 {
     cairn_pack pack = {0};
 
+    s->collect = false;
+    s->part_sent = true;
     cairn_pack_u32(&pack, s->epoch);
     scan_pack_tally(s, &pack);
     cairn_groups_pack(&s->groups, &pack);
@@ -367,15 +456,44 @@ static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *err
     return send_pack(s, 0, TAG_ERROR, &pack);
 }
 
+/* What was read as the second of a block. */
+static cairn_status send_hedged(scan *s, const cairn_lease *lease)
+{
+    cairn_pack pack = {0};
+
+    cairn_pack_u32(&pack, s->generation);
+    cairn_pack_u32(&pack, lease->block);
+    cairn_pack_u64(&pack, lease->rows);
+    cairn_groups_pack(&s->apart, &pack);
+    cairn_status status = send_pack(s, 0, TAG_HEDGED, &pack);
+    return status == CAIRN_OK ? cairn_groups_clear(&s->apart) : status;
+}
+
 /* The first lease is read to its end. */
 static cairn_status lease_done(scan *s)
 {
     cairn_lease lease = s->lease[0];
-    cairn_status status = scan_note_read(s, (scan_read){lease.block, true, 0, lease.rows});
+    bool as_second = s->as_second[0];
+    cairn_status status = CAIRN_OK;
 
     s->lease[0] = s->lease[1];
+    s->as_second[0] = s->as_second[1];
     s->leases--;
-    return status == CAIRN_OK ? send_numbers(s, 0, TAG_DONE, s->generation, lease.block, lease.rows) : status;
+    s->begun = s->begun_apart = false;
+    if (as_second) {
+        status = send_hedged(s, &lease);
+    } else {
+        status = scan_note_read(s, (scan_read){lease.block, true, 0, lease.rows});
+        status = status == CAIRN_OK ? send_numbers(s, 0, TAG_DONE, s->generation, lease.block, lease.rows) : status;
+    }
+    return status == CAIRN_OK && s->collect ? send_part(s) : status;
+}
+
+/* Blocks that are being read apart, or not yet, are left out: somebody else has read them. */
+static cairn_status collect(scan *s)
+{
+    s->collect = s->leases > 0 && s->begun && !s->begun_apart;
+    return s->collect ? CAIRN_OK : send_part(s);
 }
 
 bool scan_may_read(scan *s)
@@ -404,12 +522,18 @@ static size_t chunk_bytes(const scan *s)
 cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error)
 {
     uint64_t before = cairn_reader_bytes(s->reader);
-    bool apart = cairn_plan_is_apart(&s->plan, s->lease[0].block);
+
+    if (!s->begun) {
+        s->begun = true;
+        s->begun_apart = cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
+                         (!s->survive.on && s->groups.count <= SCAN_APART_GROUPS);
+    }
+    bool apart = s->begun_apart, as_second = s->as_second[0];
     double began = scan_now();
     cairn_status status =
         cairn_reader_step(s->reader, &s->lease[0], apart ? &s->apart : &s->groups, chunk_bytes(s), outcome, error);
 
-    if (status == CAIRN_OK && apart && *outcome != CAIRN_READ_MORE) {
+    if (status == CAIRN_OK && apart && *outcome != CAIRN_READ_MORE && !(as_second && *outcome == CAIRN_READ_DONE)) {
         status = *outcome == CAIRN_READ_DONE ? cairn_groups_merge(&s->groups, &s->apart) : CAIRN_OK;
         status = status == CAIRN_OK ? cairn_groups_clear(&s->apart) : status;
         if (status != CAIRN_OK) {
@@ -474,7 +598,7 @@ static cairn_next on_idle(cairn_process *process, void *context, cairn_status *s
     if (*status == CAIRN_OK && s->id == 0) {
         *status = lead_idle(s, &more);
     }
-    if (*status == CAIRN_OK && s->leases > 0 && !s->wrong && !s->failed) {
+    if (*status == CAIRN_OK && s->leases > 0 && !s->wrong && !s->failed && !s->part_sent) {
         more = true;
         if (scan_may_read(s)) {
             *status = read_chunk(s);
@@ -497,11 +621,13 @@ static cairn_next on_message(cairn_process *process, const cairn_message *messag
 
     (void)process;
     *status = CAIRN_OK;
-    if (message->tag > TAG_ERROR) {
+    if (message->tag > TAG_HEDGED) {
         return CAIRN_CONTINUE; /* of survive mode, before a restart without it */
     }
     if (message->tag == TAG_GRANT) {
         *status = take_grant(s, &unpack);
+    } else if (message->tag == TAG_HEDGED && s->id == 0) {
+        *status = take_hedged(s, message->from, &unpack);
     } else if (message->tag == TAG_PART && s->id == 0) {
         *status = take_part(s, message->from, &unpack);
     } else if (message->tag == TAG_ERROR && s->id == 0) {
@@ -518,7 +644,7 @@ static cairn_next on_message(cairn_process *process, const cairn_message *messag
             s->said = s->said || s->recovers;
             return CAIRN_STOP;
         }
-        *status = send_part(s);
+        *status = collect(s);
     }
     return *status == CAIRN_OK ? CAIRN_CONTINUE : CAIRN_FAIL;
 }

@@ -8,7 +8,7 @@ void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t pro
 {
     *division = (cairn_division){.blocks = blocks, .processes = processes, .share = share, .held = held, .asks = asks};
     for (uint32_t i = 0; i < blocks; i++) {
-        share[i] = (cairn_share){0};
+        share[i] = (cairn_share){.second = CAIRN_DIVISION_NOBODY};
     }
     for (uint32_t i = 0; i < processes; i++) {
         held[i] = 0;
@@ -31,6 +31,7 @@ static void grant(cairn_division *division, uint32_t process, cairn_division_out
     cairn_share *share = &division->share[division->lowest];
     share->is = CAIRN_BLOCK_GRANTED;
     share->owner = process;
+    share->order = division->grants++;
     division->open--;
     division->granted++;
     division->held[process]++;
@@ -55,6 +56,76 @@ static void grant_to_waiting(cairn_division *division, cairn_division_output *ou
     }
 }
 
+/* Nothing is left for a process that has nothing to do: what has been with another one for longest. */
+static void grant_again(cairn_division *division, uint32_t process, cairn_division_output *out)
+{
+    cairn_share *oldest = NULL;
+
+    if (division->asks[process] == 0 || division->held[process] > 0 ||
+        division->granted + division->done < division->blocks) {
+        return;
+    }
+    for (uint32_t i = 0; i < division->blocks && division->granted > 0; i++) {
+        cairn_share *share = &division->share[i];
+        if (share->is == CAIRN_BLOCK_GRANTED && share->second == CAIRN_DIVISION_NOBODY && share->owner != process &&
+            (oldest == NULL || share->order < oldest->order)) {
+            oldest = share;
+        }
+    }
+    if (oldest != NULL) {
+        oldest->second = process;
+        division->held[process]++;
+        division->asks[process]--;
+        out->process[out->count] = process;
+        out->block[out->count] = (uint32_t)(oldest - division->share);
+        out->as_second[out->count] = true;
+        out->count++;
+    }
+}
+
+static void take_done(cairn_division *division, cairn_share *share, uint64_t rows, cairn_division_output *out)
+{
+    share->is = CAIRN_BLOCK_DONE;
+    share->rows = rows;
+    division->granted--;
+    division->done++;
+    out->finished = division->done == division->blocks;
+}
+
+/* false: it is not this process's block. */
+static bool take_owners(cairn_division *division, cairn_share *share, const cairn_division_event *event,
+                        cairn_division_output *out)
+{
+    if (share->owner != event->process || (share->is != CAIRN_BLOCK_GRANTED && !share->by_second)) {
+        return false;
+    }
+    if (share->by_second) {
+        share->by_second = false;
+        share->rows = event->rows;
+        out->verdict = CAIRN_DIVISION_DROP;
+    } else {
+        take_done(division, share, event->rows, out);
+    }
+    division->held[event->process]--;
+    return true;
+}
+
+static void take_seconds(cairn_division *division, cairn_share *share, const cairn_division_event *event,
+                         cairn_division_output *out)
+{
+    out->verdict = CAIRN_DIVISION_WASTE;
+    if (share->second != event->process) {
+        return;
+    }
+    share->second = CAIRN_DIVISION_NOBODY;
+    division->held[event->process]--;
+    if (share->is == CAIRN_BLOCK_GRANTED) {
+        take_done(division, share, event->rows, out);
+        share->by_second = true;
+        out->verdict = CAIRN_DIVISION_KEEP;
+    }
+}
+
 cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event,
                                  cairn_division_output *out)
 {
@@ -76,19 +147,21 @@ cairn_status cairn_division_step(cairn_division *division, const cairn_division_
         return CAIRN_E_INVALID;
     }
     if (event->kind == CAIRN_DIVISION_DONE) {
-        if (share == NULL || share->is != CAIRN_BLOCK_GRANTED || share->owner != event->process) {
+        if (share == NULL || !take_owners(division, share, event, out)) {
             return CAIRN_E_INVALID;
         }
-        share->is = CAIRN_BLOCK_DONE;
-        share->rows = event->rows;
-        division->granted--;
-        division->done++;
-        division->held[event->process]--;
-        out->finished = division->done == division->blocks;
+    } else if (event->kind == CAIRN_DIVISION_HEDGED) {
+        if (share == NULL) {
+            return CAIRN_E_INVALID;
+        }
+        take_seconds(division, share, event, out);
     }
     division->asks[event->process]++;
     while (out->count < 2 && may_have(division, event->process)) {
         grant(division, event->process, out);
+    }
+    if (out->count < 2) {
+        grant_again(division, event->process, out);
     }
     return CAIRN_OK;
 }
@@ -100,7 +173,8 @@ cairn_status cairn_division_resume(cairn_division *division, uint32_t block, boo
     if (share == NULL || share->is != CAIRN_BLOCK_WAITING || share->cursor != 0 || (!done && cursor == 0)) {
         return CAIRN_E_INVALID;
     }
-    share->rows = rows;
+    share->rows = done ? rows : 0;
+    share->before = done ? 0 : rows;
     share->cursor = done ? 0 : cursor;
     if (done) {
         share->is = CAIRN_BLOCK_DONE;
@@ -112,6 +186,7 @@ cairn_status cairn_division_resume(cairn_division *division, uint32_t block, boo
 bool cairn_division_check(const cairn_division *division, const char **broken)
 {
     uint32_t count[4] = {0};
+    uint64_t all_held = 0;
     const char *fault = NULL;
 
     for (uint32_t i = 0; i < division->blocks; i++) {
@@ -120,9 +195,17 @@ bool cairn_division_check(const cairn_division *division, const char **broken)
         if (share->is > CAIRN_BLOCK_DONE || (share->is == CAIRN_BLOCK_OPEN && i < division->lowest)) {
             fault = "an open block lies below the lowest, or a state is unknown";
         }
-        if (share->is == CAIRN_BLOCK_GRANTED && share->owner >= division->processes) {
+        bool with_owner = share->is == CAIRN_BLOCK_GRANTED || share->by_second;
+        if ((with_owner && share->owner >= division->processes) ||
+            (share->by_second && share->is != CAIRN_BLOCK_DONE)) {
             fault = "D3: granted to nobody";
         }
+        if (share->second != CAIRN_DIVISION_NOBODY &&
+            (share->second >= division->processes || (with_owner && share->second == share->owner) ||
+             share->by_second)) {
+            fault = "D3: read a second time by nobody, or by its owner, or when it was already";
+        }
+        all_held += (uint64_t)with_owner + (share->second != CAIRN_DIVISION_NOBODY);
     }
     if (count[CAIRN_BLOCK_OPEN] != division->open || count[CAIRN_BLOCK_GRANTED] != division->granted ||
         count[CAIRN_BLOCK_DONE] != division->done) {
@@ -135,7 +218,7 @@ bool cairn_division_check(const cairn_division *division, const char **broken)
             fault = "D4: a block is open, and a process waits that may have it";
         }
     }
-    if (held != division->granted) {
+    if (held != all_held) {
         fault = "D2: held is not what was granted";
     }
     if (broken != NULL) {
@@ -150,10 +233,10 @@ void cairn_division_pack(const cairn_division *division, cairn_pack *pack)
     cairn_pack_u32(pack, division->processes);
     for (uint32_t i = 0; i < division->blocks; i++) {
         const cairn_share *share = &division->share[i];
-        cairn_pack_u64(pack, share->rows);
+        cairn_pack_u64(pack, share->is == CAIRN_BLOCK_DONE && !share->by_second ? share->rows : share->before);
         cairn_pack_u64(pack, share->cursor);
         cairn_pack_u32(pack, share->owner);
-        cairn_pack_u8(pack, share->is);
+        cairn_pack_u8(pack, share->by_second ? CAIRN_BLOCK_GRANTED : share->is);
         cairn_pack_u8(pack, share->start);
     }
     for (uint32_t p = 0; p < division->processes; p++) {
@@ -175,10 +258,11 @@ cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpac
     cairn_division_init(division, blocks, processes, division->share, division->held, division->asks);
     for (uint32_t i = 0; i < blocks && fits; i++) {
         cairn_share *share = &division->share[i];
-        share->rows = cairn_unpack_u64(unpack);
+        uint64_t rows = cairn_unpack_u64(unpack);
         share->cursor = cairn_unpack_u64(unpack);
         share->owner = cairn_unpack_u32(unpack);
         share->is = cairn_unpack_u8(unpack);
+        *(share->is == CAIRN_BLOCK_DONE ? &share->rows : &share->before) = rows;
         share->start = cairn_unpack_u8(unpack);
         fits = share->is <= CAIRN_BLOCK_DONE && share->start <= START_LAST &&
                (share->is != CAIRN_BLOCK_GRANTED || share->owner < processes);

@@ -9,10 +9,16 @@
  * whoever asks: so a slow process, which asks seldom, gets little. Near the end (as many open blocks as processes, or
  * fewer) nobody gets a second block while it has one: what is left goes to those that are ready for it.
  *
+ * When nothing is left to be granted, a process that has nothing to do reads a second time what another one holds, the block
+ * that was granted longest ago first (hedging: Dean and Barroso, The Tail at Scale, 2013). Whichever is ready first counts, and
+ * the other one is waste. Only, an owner that is later may have put its rows where they cannot be taken out again: then its own
+ * count after all, and those of the second are dropped.
+ *
  * Invariants (cairn_division_check):
  *   D1  done + granted + open + waiting blocks = all blocks
- *   D2  held[p] = number of GRANTED blocks whose owner is p
- *   D3  a block is granted to one process at most, and a DONE one is never granted again
+ *   D2  held[p] = number of blocks of which p is the owner, and that are GRANTED or DONE by the second alone, plus those of which p
+ *       is the second
+ *   D3  a block is granted to one owner and one second at most, and a DONE one is never granted again
  *   D4  when a block is open, every process with an ask that is not answered holds a block and the end is near */
 #ifndef CAIRN_DATASET_DIVISION_H
 #define CAIRN_DATASET_DIVISION_H
@@ -28,10 +34,16 @@ typedef enum cairn_block_is {
     CAIRN_BLOCK_DONE
 } cairn_block_is;
 
+#define CAIRN_DIVISION_NOBODY UINT32_MAX
+
 typedef struct cairn_share {
-    uint64_t rows;   /* DONE: rows of the block; OPEN or GRANTED: rows before the cursor */
-    uint64_t cursor; /* 0: from the block's start; else go on from this row              */
-    uint32_t owner;  /* of a GRANTED one */
+    uint64_t rows;   /* DONE: of the block                                  */
+    uint64_t before; /* rows before the cursor                              */
+    uint64_t cursor; /* 0: from the block's start; else go on from this row */
+    uint32_t owner;  /* of a GRANTED one, or one that is DONE by its second */
+    uint32_t second; /* who reads it, too; CAIRN_DIVISION_NOBODY            */
+    uint32_t order;  /* the lower, the longer ago it was granted            */
+    bool by_second;  /* DONE: the owner is not ready                        */
     uint8_t is;      /* cairn_block_is   */
     uint8_t start;   /* cairn_csv_state or CAIRN_START_GUESS, once known */
 } cairn_share;
@@ -40,23 +52,28 @@ typedef struct cairn_division {
     uint32_t blocks, processes;
     uint32_t open, granted, done;
     uint32_t lowest;    /* no block below this one is open */
+    uint32_t grants;    /* so far */
     cairn_share *share; /* [blocks], caller's    */
     uint32_t *held;     /* [processes], caller's */
     uint32_t *asks;     /* [processes], caller's: not answered yet */
 } cairn_division;
 
 typedef struct cairn_division_event {
-    enum { CAIRN_DIVISION_ASK, CAIRN_DIVISION_DONE, CAIRN_DIVISION_READY } kind;
-    uint32_t process; /* ASK, DONE   */
-    uint32_t block;   /* DONE, READY */
-    uint64_t rows;    /* DONE        */
+    /* HEDGED: as DONE, by the second of the block. Of a block of which it is none (any more) it only counts as an ask. */
+    enum { CAIRN_DIVISION_ASK, CAIRN_DIVISION_DONE, CAIRN_DIVISION_READY, CAIRN_DIVISION_HEDGED } kind;
+    uint32_t process; /* but READY      */
+    uint32_t block;   /* but ASK        */
+    uint64_t rows;    /* DONE, HEDGED   */
     uint8_t start;    /* READY       */
 } cairn_division_event;
 
 typedef struct cairn_division_output {
     uint32_t count; /* grants to send: block[i] to process[i] */
     uint32_t process[2], block[2];
+    bool as_second[2];
     bool finished; /* the last block is done */
+    /* KEEP: what the second has read of the block counts for now. DROP: the owner's does instead. WASTE: the second was too late. */
+    enum { CAIRN_DIVISION_NOTHING, CAIRN_DIVISION_KEEP, CAIRN_DIVISION_DROP, CAIRN_DIVISION_WASTE } verdict;
 } cairn_division_output;
 
 /* All blocks WAITING, nobody asks. share, held, asks are the caller's. */
@@ -72,7 +89,7 @@ CAIRN_MUST_CHECK cairn_status cairn_division_resume(cairn_division *division, ui
                                                     uint64_t cursor, uint64_t rows);
 bool cairn_division_check(const cairn_division *division, const char **broken);
 
-/* Format 1. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT,
+/* Format 1. Seconds are left out, and what is DONE by one alone is GRANTED to its owner. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT,
  * CAIRN_E_MISMATCH. */
 void cairn_division_pack(const cairn_division *division, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpack);

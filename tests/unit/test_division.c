@@ -1,5 +1,5 @@
-/* Goal: every block is granted to exactly one process at a time and is done exactly once, whatever the order of
- * events; nobody starves; bytes and resumes keep all of it.
+/* Goal: every block is granted to exactly one owner and is done exactly once, whatever the order of events, also when it is read a
+ * second time: exactly one of the two counts in the end; nobody starves; bytes and resumes keep all of it.
  * Method: random processes of different speeds; all invariants after every event; the division goes through bytes now
  * and then. */
 #include "dataset/division.h"
@@ -24,6 +24,10 @@ typedef struct bed {
     uint32_t held[PROCESSES], asks[PROCESSES];
     uint32_t queue[PROCESSES][BLOCKS], queued[PROCESSES]; /* granted, not done */
     uint32_t granted[BLOCKS];
+    uint32_t second[PROCESSES]; /* the block that it reads a second time; BLOCKS */
+    uint32_t by_owner[BLOCKS],
+        by_second[BLOCKS]; /* who counts, as the owner and whoever keeps what seconds read see it */
+    uint32_t seconds, kept, dropped, wasted;
     bool finished;
 } bed;
 
@@ -33,7 +37,27 @@ static void step(bed *b, cairn_division_event event)
     const char *broken;
 
     CU_ASSERT_FATAL(cairn_division_step(&b->d, &event, &out) == CAIRN_OK);
+    CU_ASSERT((out.verdict == CAIRN_DIVISION_NOTHING) ==
+              (event.kind != CAIRN_DIVISION_HEDGED && out.verdict != CAIRN_DIVISION_DROP));
+    if (event.kind == CAIRN_DIVISION_DONE) {
+        b->by_owner[event.block]++;
+    }
+    if (out.verdict == CAIRN_DIVISION_KEEP) {
+        b->by_second[event.block]++;
+        b->kept++;
+    } else if (out.verdict == CAIRN_DIVISION_DROP) {
+        b->by_second[event.block]--;
+        b->dropped++;
+    }
+    b->wasted += out.verdict == CAIRN_DIVISION_WASTE;
     for (uint32_t i = 0; i < out.count; i++) {
+        if (out.as_second[i]) {
+            CU_ASSERT(b->queued[out.process[i]] == 0 && b->second[out.process[i]] == BLOCKS);
+            CU_ASSERT(b->by_owner[out.block[i]] + b->by_second[out.block[i]] == 0);
+            b->second[out.process[i]] = out.block[i];
+            b->seconds++;
+            continue;
+        }
         b->queue[out.process[i]][b->queued[out.process[i]]++] = out.block[i];
         b->granted[out.block[i]]++;
         CU_ASSERT(b->granted[out.block[i]] == 1);
@@ -59,6 +83,28 @@ static void through_bytes(bed *b)
     cairn_unpack unpack = {.data = pack.data, .bytes = pack.bytes};
     CU_ASSERT_FATAL(cairn_division_unpack(&b->d, &unpack) == CAIRN_OK);
     free(pack.data);
+    for (uint32_t i = 0; i < b->d.blocks; i++) { /* what seconds have read is gone: it is the owner's again */
+        b->by_second[i] = 0;
+    }
+    b->finished = b->d.done == b->d.blocks;
+}
+
+static void empty(bed *b)
+{
+    memset(b, 0, sizeof *b);
+    for (uint32_t i = 0; i < PROCESSES; i++) {
+        b->second[i] = BLOCKS;
+    }
+}
+
+static void one_hedged(bed *b, uint32_t p)
+{
+    uint32_t block = b->second[p];
+
+    if (block < BLOCKS) {
+        b->second[p] = BLOCKS;
+        step(b, (cairn_division_event){.kind = CAIRN_DIVISION_HEDGED, .process = p, .block = block, .rows = block});
+    }
 }
 
 static void one_done(bed *b, uint32_t p)
@@ -76,14 +122,15 @@ static void one_done(bed *b, uint32_t p)
 static void division_random_runs(void)
 {
     static bed b;
+    uint64_t seconds = 0, kept = 0, dropped = 0, wasted = 0;
     for (int round = 0; round < 400; round++) {
         uint32_t blocks = (uint32_t)(rng() % BLOCKS) + 1, processes = (uint32_t)(rng() % PROCESSES) + 1, ready = 0;
-        memset(&b, 0, sizeof b);
+        empty(&b);
         cairn_division_init(&b.d, blocks, processes, b.share, b.held, b.asks);
         for (uint32_t i = 0; i + 1 < blocks && rng() % 3 == 0; i += 1 + (uint32_t)(rng() % 20)) {
             bool done = rng() % 2 == 0;
             CU_ASSERT(cairn_division_resume(&b.d, i, done, 77, 5) == CAIRN_OK);
-            b.granted[i] = done;
+            b.granted[i] = b.by_owner[i] = done;
         }
         for (uint32_t p = 0; p < processes; p++) {
             for (int k = 0; k < 2; k++) {
@@ -99,23 +146,66 @@ static void division_random_runs(void)
                 step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = ready, .start = 5});
             } else if (p == 0 || rng() % (p * 4) == 0) { /* the higher the id, the slower */
                 one_done(&b, p);
+                one_hedged(&b, p);
             }
             if (rng() % 50 == 0) {
                 through_bytes(&b);
             }
         }
         CU_ASSERT(b.finished && b.d.done == blocks);
+        for (uint32_t p = 0; p < processes && rng() % 2 == 0; p++) { /* some are late */
+            while (b.queued[p] > 0) {
+                one_done(&b, p);
+            }
+            one_hedged(&b, p);
+        }
         for (uint32_t i = 0; i < blocks; i++) {
             CU_ASSERT(b.granted[i] == 1);
+            CU_ASSERT(b.by_owner[i] + b.by_second[i] == 1);
         }
+        seconds += b.seconds;
+        kept += b.kept;
+        dropped += b.dropped;
+        wasted += b.wasted;
     }
+    CU_ASSERT(seconds > 100 && kept > 100 && dropped > 10 && wasted > 10);
+}
+
+/* The last block is with a process that does not come to an end. */
+static void division_hedges(void)
+{
+    static bed b;
+    empty(&b);
+    cairn_division_init(&b.d, 12, 3, b.share, b.held, b.asks);
+    for (uint32_t i = 0; i < 12; i++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
+    }
+    for (uint32_t p = 0; p < 3; p++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+    }
+    CU_ASSERT(b.queued[2] > 0);
+    uint32_t first = b.queue[2][0], left = b.queued[2];
+    while (b.queued[0] + b.queued[1] > 0) {
+        one_done(&b, 0);
+        one_done(&b, 1);
+    }
+    CU_ASSERT(b.second[0] == first || b.second[1] == first); /* the oldest */
+    CU_ASSERT(b.seconds == (left < 2 ? 1 : 2));
+    for (int i = 0; i < 3; i++) {
+        one_hedged(&b, 0);
+        one_hedged(&b, 1);
+    }
+    CU_ASSERT(b.finished && b.kept == left && b.wasted == 0);
+    one_done(&b, 2);
+    CU_ASSERT(b.dropped == 1 && b.by_owner[first] == 1 && b.by_second[first] == 0 && b.d.done == 12);
 }
 
 static void division_slow_process_gets_little(void)
 {
     static bed b;
     uint32_t slow = 0;
-    memset(&b, 0, sizeof b);
+    empty(&b);
     cairn_division_init(&b.d, 100, 4, b.share, b.held, b.asks);
     for (uint32_t i = 0; i < 100; i++) {
         step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
@@ -129,6 +219,7 @@ static void division_slow_process_gets_little(void)
             if (p < 3 || round % 10 == 9) {
                 slow += p == 3 && b.queued[3] > 0;
                 one_done(&b, p);
+                one_hedged(&b, p);
             }
         }
     }
@@ -141,7 +232,7 @@ static void division_illegal_events_change_nothing(void)
 {
     static bed b;
     cairn_division_output out;
-    memset(&b, 0, sizeof b);
+    empty(&b);
     cairn_division_init(&b.d, 3, 2, b.share, b.held, b.asks);
     step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = 0, .start = 0});
     step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = 0});
@@ -167,4 +258,5 @@ static void division_illegal_events_change_nothing(void)
 
 UNIT_MAIN("division", {"random runs: each block once, invariants hold", division_random_runs},
           {"a slow process gets little", division_slow_process_gets_little},
+          {"the last ones are read a second time", division_hedges},
           {"illegal events change nothing", division_illegal_events_change_nothing})
