@@ -68,8 +68,8 @@ static void print_columns(const scan *s)
         bool condition = is_in(where, where_count, i);
 
         printf("  %s: %s%s%s%s%s\n", s->plan.columns.name[i], s->plan.numeric[i] ? "numbers" : "text",
-               condition ? ", in the condition" : "", group ? ", groups" : "", value ? ", aggregated" : "",
-               condition || group || value ? "" : ", skipped");
+               condition ? ", in the condition" : "", group ? (s->query.selects ? ", selected" : ", groups") : "",
+               value ? ", aggregated" : "", condition || group || value ? "" : ", skipped");
     }
 }
 
@@ -80,8 +80,12 @@ void scan_explain(const scan *s)
     print_files(s);
     print_columns(s);
     printf("rows: %s%s\n", o->query.where == NULL ? "all" : "where ", o->query.where == NULL ? "" : o->query.where);
-    printf("group by: %s\n", o->query.group_by == NULL ? "nothing, one group" : o->query.group_by);
-    printf("aggregates: %s\n", o->query.aggregates == NULL ? "count" : o->query.aggregates);
+    if (o->query.select != NULL) {
+        printf("select: %s\n", o->query.select);
+    } else {
+        printf("group by: %s\n", o->query.group_by == NULL ? "nothing, one group" : o->query.group_by);
+        printf("aggregates: %s\n", o->query.aggregates == NULL ? "count" : o->query.aggregates);
+    }
     if (o->query.order_by != NULL) {
         printf("order by: %s\n", o->query.order_by);
     }

@@ -27,6 +27,8 @@ static const char help_text[] =
     "HDF5 files\n"
     "(*.h5, *.hdf5) are tables, too.\n"
     "\n"
+    "  --select COLS        print rows, in the order of the files, instead of aggregates: columns, comma between, or "
+    "'*'\n"
     "  --where CONDITION    only rows of which this is true, such as \"origin = 'ATL' and (delay > 60 or delay is "
     "null)\":\n"
     "                       = <> < <= > >=, and, or, not, in (...), is [not] null, starts_with(COL, 'text'), + - * / "
@@ -39,8 +41,8 @@ static const char help_text[] =
     "%,\n"
     "                       approx_distinct(COL) within 0.8 % mostly, nearly exact up to 2000.\n"
     "                       A column name with a comma or parenthesis is put in double quotes\n"
-    "  --order-by LIST      group columns and aggregates, each with desc if the largest is to come first\n"
-    "  --limit N            print the first N groups only\n"
+    "  --order-by LIST      columns of the answer, each with desc if the largest is to come first\n"
+    "  --limit N            print the first N groups, or rows, only\n"
     "  --strict             text where a number is needed, or a row with too few or too many fields, is an error\n"
     "  --delimiter C        one character, or tab; default: found in the first file, among , ; and tab\n"
     "  --format F           table (default), csv or json\n"
@@ -117,6 +119,7 @@ static uint64_t parse_bytes(job_fault *fault, const char *option, const char *te
 static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
 {
     static const struct option options[] = {
+        {"select", required_argument, NULL, 'c'},
         {"where", required_argument, NULL, 'w'},
         {"group-by", required_argument, NULL, 'g'},
         {"agg", required_argument, NULL, 'a'},
@@ -151,6 +154,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             break;
         case 'e':
             o->explain = true;
+            break;
+        case 'c':
+            o->query.select = optarg;
             break;
         case 'w':
             o->query.where = optarg;

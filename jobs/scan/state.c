@@ -46,8 +46,12 @@ static cairn_status fingerprint(const scan *s, cairn_digest *digest)
 {
     cairn_pack pack = {0};
     const cairn_query_text *text = &s->options.query;
-    const char *parts[] = {text->group_by, text->aggregates == NULL ? "count" : text->aggregates, text->where};
+    /* With a limit rows that come later were left out: it is part of what is read. */
+    char first[24];
+    const char *parts[] = {text->group_by, text->aggregates == NULL ? "count" : text->aggregates, text->where,
+                           text->select, first};
 
+    (void)snprintf(first, sizeof first, "%llu", (unsigned long long)cairn_query_first(&s->query));
     cairn_plan_pack(&s->plan, &pack);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) { /* what is done with the groups may be asked anew */
         const char *part = parts[i] == NULL ? "" : parts[i];

@@ -519,6 +519,17 @@ static size_t chunk_bytes(const scan *s)
     return slow < 1024 ? 1024 : (size_t)slow;
 }
 
+/* Of rows that are selected up to a limit no more are kept than a few times that. */
+static cairn_status merge_apart(scan *s)
+{
+    uint64_t first = cairn_query_first(&s->query);
+    cairn_status status = cairn_groups_merge(&s->groups, &s->apart);
+
+    return status == CAIRN_OK && first > 0 && s->groups.count > 4 * first + 1024
+               ? cairn_groups_keep_first(&s->groups, first)
+               : status;
+}
+
 cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error)
 {
     uint64_t before = cairn_reader_bytes(s->reader);
@@ -526,7 +537,8 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
     if (!s->begun) {
         s->begun = true;
         s->begun_apart = cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
-                         (!s->survive.on && s->groups.count <= SCAN_APART_GROUPS);
+                         (!s->survive.on && (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
+        s->apart.most = cairn_query_first(&s->query);
     }
     bool apart = s->begun_apart, as_second = s->as_second[0];
     double began = scan_now();
@@ -534,7 +546,7 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
         cairn_reader_step(s->reader, &s->lease[0], apart ? &s->apart : &s->groups, chunk_bytes(s), outcome, error);
 
     if (status == CAIRN_OK && apart && *outcome != CAIRN_READ_MORE && !(as_second && *outcome == CAIRN_READ_DONE)) {
-        status = *outcome == CAIRN_READ_DONE ? cairn_groups_merge(&s->groups, &s->apart) : CAIRN_OK;
+        status = *outcome == CAIRN_READ_DONE ? merge_apart(s) : CAIRN_OK;
         status = status == CAIRN_OK ? cairn_groups_clear(&s->apart) : status;
         if (status != CAIRN_OK) {
             return cairn_fail(error, status, "the table of groups");

@@ -6,9 +6,9 @@
 
 typedef struct row {
     const cairn_group *group; /* NULL: the one row of nothing */
-    cairn_field key[CAIRN_GROUP_COLUMNS_MAX];
-    cairn_number number[CAIRN_GROUP_COLUMNS_MAX]; /* kind NONE when the column is not numeric */
-    size_t place;                                 /* of its values to order by */
+    cairn_field *key;         /* [group_count] */
+    cairn_number *number;     /* [group_count]: kind NONE when the column is not numeric */
+    size_t place;             /* of its values to order by */
 } row;
 
 /* A value that is ordered by. */
@@ -23,7 +23,10 @@ typedef struct answer {
     const cairn_query *query;
     const cairn_columns *columns;
     uint32_t count;
+    uint32_t first; /* column that is printed */
     row *rows;
+    cairn_field *keys;
+    cairn_number *numbers;
     bool numeric[CAIRN_GROUP_COLUMNS_MAX];
     order_value *order; /* [rows * query->order_count] */
 } answer;
@@ -209,14 +212,18 @@ static cairn_status sort_rows(answer *a)
 
     a->count = nothing ? 1 : a->groups->count;
     a->rows = calloc(a->count + (size_t)1, sizeof *a->rows);
-    if (a->rows == NULL) {
+    a->keys = calloc((size_t)a->count * a->query->group_count + 1, sizeof *a->keys);
+    a->numbers = calloc((size_t)a->count * a->query->group_count + 1, sizeof *a->numbers);
+    if (a->rows == NULL || a->keys == NULL || a->numbers == NULL) {
         return CAIRN_E_NOMEM;
     }
-    for (uint32_t i = 0; i < a->query->group_count; i++) {
+    for (uint32_t i = a->first; i < a->query->group_count; i++) {
         a->numeric[i] = true;
     }
     for (uint32_t i = 0; i < a->groups->count; i++) {
         a->rows[i].group = cairn_groups_at(a->groups, i);
+        a->rows[i].key = a->keys + (size_t)i * a->query->group_count;
+        a->rows[i].number = a->numbers + (size_t)i * a->query->group_count;
         split_key(a, &a->rows[i]);
         for (uint32_t k = 0; k < a->query->group_count; k++) {
             if (a->numeric[k]) {
@@ -364,15 +371,15 @@ static void print_csv(const answer *a)
     uint32_t width = a->query->group_count + a->query->aggregate_count;
     char text[CAIRN_NUMBER_TEXT], name[600];
 
-    for (uint32_t k = 0; k < width; k++) {
+    for (uint32_t k = a->first; k < width; k++) {
         name_of(a, k, name, sizeof name);
-        (void)fputs(k == 0 ? "" : ",", a->out);
+        (void)fputs(k == a->first ? "" : ",", a->out);
         csv_field(a->out, name, strlen(name));
     }
     (void)putc('\n', a->out);
     for (uint32_t i = 0; i < a->count; i++) {
-        for (uint32_t k = 0; k < width; k++) {
-            (void)fputs(k == 0 ? "" : ",", a->out);
+        for (uint32_t k = a->first; k < width; k++) {
+            (void)fputs(k == a->first ? "" : ",", a->out);
             if (k < a->query->group_count) {
                 csv_field(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
             } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text)) {
@@ -391,9 +398,9 @@ static void print_json(const answer *a)
     (void)fputs("[", a->out);
     for (uint32_t i = 0; i < a->count; i++) {
         (void)fputs(i == 0 ? "\n  {" : ",\n  {", a->out);
-        for (uint32_t k = 0; k < width; k++) {
+        for (uint32_t k = a->first; k < width; k++) {
             name_of(a, k, name, sizeof name);
-            (void)fputs(k == 0 ? "" : ", ", a->out);
+            (void)fputs(k == a->first ? "" : ", ", a->out);
             json_string(a->out, name, strlen(name));
             (void)fputs(": ", a->out);
             if (k < a->query->group_count) {
@@ -453,7 +460,7 @@ static void print_table(const answer *a)
     size_t width[CAIRN_GROUP_COLUMNS_MAX + CAIRN_AGGREGATES_MAX];
     char text[CAIRN_NUMBER_TEXT], name[600];
 
-    for (uint32_t k = 0; k < columns; k++) {
+    for (uint32_t k = a->first; k < columns; k++) {
         name_of(a, k, name, sizeof name);
         width[k] = width_of(name, strlen(name));
         for (uint32_t i = 0; i < a->count; i++) {
@@ -463,7 +470,7 @@ static void print_table(const answer *a)
         }
     }
     for (uint32_t i = 0; i <= a->count; i++) {
-        for (uint32_t k = 0; k < columns; k++) {
+        for (uint32_t k = a->first; k < columns; k++) {
             bool right = k >= a->query->group_count || a->numeric[k];
             cairn_field field = {name, 0};
             if (i == 0) {
@@ -477,15 +484,22 @@ static void print_table(const answer *a)
     }
 }
 
+static void free_rows(answer *a)
+{
+    free(a->rows);
+    free(a->keys);
+    free(a->numbers);
+    free(a->order);
+}
+
 cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_groups *groups, const cairn_query *query,
                                 const cairn_columns *columns)
 {
-    answer a = {.out = out, .groups = groups, .query = query, .columns = columns};
+    answer a = {.out = out, .groups = groups, .query = query, .columns = columns, .first = query->selects};
     cairn_status status = sort_rows(&a);
 
     if (status != CAIRN_OK) {
-        free(a.rows);
-        free(a.order);
+        free_rows(&a);
         return status;
     }
     if (format == CAIRN_FORMAT_CSV) {
@@ -495,7 +509,6 @@ cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_grou
     } else {
         print_table(&a);
     }
-    free(a.rows);
-    free(a.order);
+    free_rows(&a);
     return fflush(out) != 0 || ferror(out) != 0 ? CAIRN_E_IO : CAIRN_OK;
 }

@@ -250,6 +250,63 @@ cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const ca
     return status;
 }
 
+static int by_position(const void *a, const void *b, void *context)
+{
+    const cairn_groups *groups = context;
+    const cairn_group *left = cairn_groups_at(groups, *(const uint32_t *)a);
+    const cairn_group *right = cairn_groups_at(groups, *(const uint32_t *)b);
+
+    /* The position is the first of the key's columns, behind its length, which all have. */
+    return memcmp(groups->keys + left->key.at, groups->keys + right->key.at, 4 + CAIRN_POSITION_BYTES);
+}
+
+cairn_status cairn_groups_keep_first(cairn_groups *groups, uint64_t most)
+{
+    cairn_groups fresh = {0};
+    uint32_t *order;
+    cairn_status status;
+
+    if (groups->count <= most) {
+        return CAIRN_OK;
+    }
+    order = malloc(groups->count * sizeof *order);
+    status = order == NULL ? CAIRN_E_NOMEM : cairn_groups_init(&fresh, groups->shape);
+    for (uint32_t i = 0; i < groups->count && status == CAIRN_OK; i++) {
+        order[i] = i;
+    }
+    if (status == CAIRN_OK) {
+        qsort_r(order, groups->count, sizeof *order, by_position, groups);
+    }
+    for (uint32_t i = 0; i < most && status == CAIRN_OK; i++) {
+        const cairn_group *from = cairn_groups_at(groups, order[i]);
+        cairn_group *to = cairn_groups_find(&fresh, groups->keys + from->key.at, from->key.bytes);
+
+        status = to == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
+        if (status == CAIRN_OK) {
+            to->rows = from->rows;
+        }
+    }
+    if (status == CAIRN_OK) {
+        cairn_groups old = *groups;
+
+        groups->entries = fresh.entries;
+        groups->slots = fresh.slots;
+        groups->keys = fresh.keys;
+        groups->slot_mask = fresh.slot_mask;
+        groups->count = fresh.count;
+        groups->room = fresh.room;
+        groups->key_bytes = fresh.key_bytes;
+        groups->key_room = fresh.key_room;
+        fresh.entries = old.entries;
+        fresh.slots = old.slots;
+        fresh.keys = old.keys;
+        fresh.count = old.count;
+    }
+    free(order);
+    cairn_groups_free(&fresh);
+    return status;
+}
+
 static cairn_status merge_sketch(cairn_sketch **to, const cairn_sketch *from)
 {
     if (from == NULL) {

@@ -71,6 +71,8 @@ typedef struct cairn_groups {
     cairn_note bad_where[CAIRN_EXPR_COLUMNS_MAX]; /* the same in the condition            */
     cairn_note few, many;                         /* rows with fewer or more fields than the header */
     cairn_note unclosed;                          /* quotes that never end                */
+    uint64_t
+        most; /* of a select, and of one block: no more rows than that are kept, the first ones; 0: all. Not packed */
 } cairn_groups;
 
 cairn_shape cairn_query_shape(const cairn_query *query);
@@ -142,6 +144,9 @@ CAIRN_MUST_CHECK cairn_status cairn_groups_add(cairn_groups *groups, cairn_group
 
 /* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
+
+/* Of a select: keep `most` rows, the first ones by their positions. CAIRN_E_NOMEM. */
+CAIRN_MUST_CHECK cairn_status cairn_groups_keep_first(cairn_groups *groups, uint64_t most);
 
 /* Bytes, format 2: u32 "CGR2", shape, group count; the counts; for each group key, rows, cells, sketches. unpack fills an
  * initialised or zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */

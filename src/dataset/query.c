@@ -101,7 +101,7 @@ static cairn_status parse_groups(cairn_query *query, const char *at, const cairn
     for (;; at++) {
         at = cairn_read_name(at, ",", name);
         if (query->group_count == CAIRN_GROUP_COLUMNS_MAX) {
-            return cairn_fail(error, CAIRN_E_INVALID, "more than %d columns to group by", CAIRN_GROUP_COLUMNS_MAX);
+            return cairn_fail(error, CAIRN_E_INVALID, "more than %d columns", CAIRN_GROUP_COLUMNS_MAX - query->selects);
         }
         cairn_status status = cairn_find_column(columns, name, &query->group_column[query->group_count], error);
         if (status != CAIRN_OK) {
@@ -112,6 +112,35 @@ static cairn_status parse_groups(cairn_query *query, const char *at, const cairn
             return CAIRN_OK;
         }
     }
+}
+
+static cairn_status parse_select(cairn_query *query, const cairn_query_text *text, const cairn_columns *columns,
+                                 cairn_error *error)
+{
+    cairn_status status = CAIRN_OK;
+
+    if (text->group_by != NULL || text->aggregates != NULL) {
+        return cairn_fail(error, CAIRN_E_INVALID, "--select prints rows: it goes with neither --group-by nor --agg");
+    }
+    query->selects = true;
+    query->group_column[query->group_count++] = CAIRN_POSITION;
+    if (strcmp(text->select, "*") != 0) {
+        return parse_groups(query, text->select, columns, error);
+    }
+    for (uint32_t i = 0; i < columns->count && status == CAIRN_OK; i++) {
+        if (query->group_count == CAIRN_GROUP_COLUMNS_MAX) {
+            status = cairn_fail(error, CAIRN_E_INVALID, "--select '*': more than %d columns: name some of them",
+                                CAIRN_GROUP_COLUMNS_MAX - 1);
+        } else {
+            query->group_column[query->group_count++] = i;
+        }
+    }
+    return status;
+}
+
+uint64_t cairn_query_first(const cairn_query *query)
+{
+    return query->selects && query->order_count == 0 ? query->limit : 0;
 }
 
 /* "0.9" behind the column of a quantile. */
@@ -241,7 +270,7 @@ static bool find_group(const cairn_query *query, const char *item, const cairn_c
     if (*cairn_read_name(item, "", name) != '\0') {
         return false;
     }
-    for (uint32_t i = 0; i < query->group_count; i++) {
+    for (uint32_t i = query->selects; i < query->group_count; i++) {
         if (strcmp(columns->name[query->group_column[i]], name) == 0) {
             *column = i;
             return true;
@@ -300,10 +329,12 @@ cairn_status cairn_query_parse(cairn_query *query, const cairn_query_text *text,
 
     memset(query, 0, sizeof *query);
     query->limit = text->limit;
-    if (text->group_by != NULL) {
+    if (text->select != NULL) {
+        status = parse_select(query, text, columns, error);
+    } else if (text->group_by != NULL) {
         status = parse_groups(query, text->group_by, columns, error);
     }
-    while (status == CAIRN_OK) {
+    while (status == CAIRN_OK && !query->selects) {
         status = parse_aggregate(query, &at, columns, error);
         if (*at == '\0') {
             break;

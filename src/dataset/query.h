@@ -4,7 +4,7 @@
 
 #include "dataset/expr.h"
 
-#define CAIRN_GROUP_COLUMNS_MAX 16
+#define CAIRN_GROUP_COLUMNS_MAX 64
 #define CAIRN_VALUE_COLUMNS_MAX 32
 #define CAIRN_AGGREGATES_MAX    64
 
@@ -37,14 +37,20 @@ typedef struct cairn_order_by {
     bool descending;
 } cairn_order_by;
 
-/* What --where, --group-by, --agg, --order-by and --limit say; NULL: it was not given. */
+/* A group column that no file has: where the row is, block and row in it, big-endian. So every row is a group of its own, and these
+ * are in the order of the files. */
+#define CAIRN_POSITION       UINT32_MAX
+#define CAIRN_POSITION_BYTES 12
+
+/* What --select, --where, --group-by, --agg, --order-by and --limit say; NULL: it was not given. */
 typedef struct cairn_query_text {
-    const char *where, *group_by, *aggregates, *order_by;
+    const char *select, *where, *group_by, *aggregates, *order_by;
     uint64_t limit; /* rows of the answer; 0: all */
 } cairn_query_text;
 
 typedef struct cairn_query {
     uint32_t group_count, value_count, aggregate_count;
+    bool selects; /* rows instead of aggregates: group_column[0] is CAIRN_POSITION, which is not printed */
     uint32_t group_column[CAIRN_GROUP_COLUMNS_MAX];
     uint32_t value_column[CAIRN_VALUE_COLUMNS_MAX]; /* each column once */
     bool numeric[CAIRN_VALUE_COLUMNS_MAX];          /* false: only its count is asked for, or distinct values */
@@ -57,7 +63,10 @@ typedef struct cairn_query {
     uint64_t limit; /* 0: none */
 } cairn_query;
 
-/* group_by: "a,b"; aggregates: "count,mean(delay)", by default count; order_by: "mean(delay) desc,a"; where: see expr.h.
+/* The most rows of each table of groups that matter: with a limit and no order these are the first ones. 0: all. */
+uint64_t cairn_query_first(const cairn_query *query);
+
+/* select: "a,b" or "*", alone; group_by: "a,b"; aggregates: "count,mean(delay)", by default count; order_by: "mean(delay) desc,a"; where: see expr.h.
  * A name with a comma or parenthesis in it is put in double quotes. numeric: as for cairn_expr_parse. CAIRN_E_INVALID
  * with error: unknown column (lists the columns), name that is twice in the header, unknown aggregate, an order by what
  * is not in the answer; *query is to be freed all the same. */

@@ -12,6 +12,11 @@ static const char nothing[CAIRN_CSV_SLACK];
 
 static uint32_t slot_for(cairn_reader *reader, uint32_t column)
 {
+    if (column == CAIRN_POSITION) {
+        reader->column_of[reader->slots] = column;
+        reader->field[reader->slots] = (cairn_field){reader->position, CAIRN_POSITION_BYTES};
+        return reader->slots++;
+    }
     if (reader->slot_of[column] == UINT32_MAX) {
         reader->column_of[reader->slots] = column;
         reader->slot_of[column] = reader->slots++;
@@ -135,6 +140,17 @@ cairn_group *reader_join_group(cairn_reader *reader, cairn_groups *groups)
     return cairn_groups_find(groups, reader->key, (uint32_t)at);
 }
 
+bool reader_is_next(cairn_reader *reader, const cairn_groups *groups, uint32_t block, uint64_t row)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        reader->position[i] = (char)(block >> (24 - 8 * i));
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        reader->position[4 + i] = (char)(row >> (56 - 8 * i));
+    }
+    return groups->most == 0 || groups->count < groups->most;
+}
+
 bool reader_wants(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row)
 {
     cairn_expr_row about = {
@@ -149,6 +165,9 @@ static inline cairn_status take_row(cairn_reader *reader, cairn_groups *groups, 
     const cairn_query *query = reader->query;
     cairn_group *group;
 
+    if (query->selects && !reader_is_next(reader, groups, block, row)) {
+        return CAIRN_OK;
+    }
     /* Fields are never copied whole here: their halves were stored a moment ago, one by one, and a load of both at once would
      * have to wait for them. */
     if (query->group_count == 1) {
@@ -197,7 +216,7 @@ static void note_length(cairn_reader *reader, cairn_groups *groups, uint32_t blo
 
     cairn_note_add(count < expected ? &groups->few : &groups->many, block, row, text, (size_t)length);
     for (uint32_t i = 0; i < reader->slots; i++) {
-        if (reader->column_of[i] >= count) {
+        if (reader->column_of[i] >= count && reader->column_of[i] != CAIRN_POSITION) {
             reader->field[i] = (cairn_field){nothing, 0};
         }
     }

@@ -60,6 +60,9 @@ static cairn_status find_columns(cairn_reader *reader, uint32_t file, const char
     }
     c->possible = true;
     for (uint32_t i = 0; i < reader->slots; i++) {
+        if (reader->column_of[i] == CAIRN_POSITION) {
+            continue;
+        }
         c->slot[i].raw = cairn_hdf5_text_raw(text, reader->column_of[i]);
         c->possible = c->possible && c->slot[i].raw.kind != CAIRN_RAW_NONE;
     }
@@ -235,7 +238,7 @@ static cairn_status take_rows(cairn_reader *reader, cairn_groups *groups, const 
     cairn_status status = CAIRN_OK;
 
     for (uint32_t i = 0; i < reader->slots && status == CAIRN_OK; i++) {
-        status = load(reader, i, r, &values[i], error);
+        status = reader->column_of[i] == CAIRN_POSITION ? CAIRN_OK : load(reader, i, r, &values[i], error);
     }
     if (status != CAIRN_OK) {
         return status;
@@ -244,11 +247,15 @@ static cairn_status take_rows(cairn_reader *reader, cairn_groups *groups, const 
         for (uint32_t i = 0; i < reader->slots; i++) {
             const column_state *c = &reader->columns.slot[i];
 
-            if (c->as_text || c->raw.kind == CAIRN_RAW_TEXT) {
+            if ((c->as_text || c->raw.kind == CAIRN_RAW_TEXT) && reader->column_of[i] != CAIRN_POSITION) {
                 set_field(reader, i, values[i] + k * c->raw.width);
             }
         }
         if (reader->query->where != NULL && !reader_wants(reader, groups, r->block, r->row + k)) {
+            continue;
+        }
+        if (reader->query->selects && !reader_is_next(reader, groups, r->block, r->row + k)) {
+            groups->selected++;
             continue;
         }
         to.group = find_group(reader, groups);

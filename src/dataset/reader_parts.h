@@ -64,8 +64,9 @@ struct cairn_reader {
     uint32_t column_of[SLOTS_MAX];
     uint32_t group_slot[CAIRN_GROUP_COLUMNS_MAX], value_slot[CAIRN_VALUE_COLUMNS_MAX];
     uint32_t where_slot[CAIRN_EXPR_COLUMNS_MAX];
-    uint8_t how[CAIRN_VALUE_COLUMNS_MAX]; /* what is done with a value: HOW_... */
-    columns_state columns;                /* of an HDF5 file, as they lie in it: reader_columns.c */
+    uint8_t how[CAIRN_VALUE_COLUMNS_MAX];                  /* what is done with a value: HOW_... */
+    columns_state columns;                                 /* of an HDF5 file, as they lie in it: reader_columns.c */
+    char position[CAIRN_POSITION_BYTES + CAIRN_CSV_SLACK]; /* of the row, if the query selects */
     cairn_field field[SLOTS_MAX + 1];
 };
 
@@ -73,6 +74,8 @@ struct cairn_reader {
 cairn_group *reader_join_group(cairn_reader *reader, cairn_groups *groups);
 /* The condition, of the row whose fields are in place. */
 bool reader_wants(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row);
+/* Of a query that selects: its position is in place. false: the row is not wanted, as enough are there that come before. */
+bool reader_is_next(cairn_reader *reader, const cairn_groups *groups, uint32_t block, uint64_t row);
 /* errno's story. */
 cairn_status reader_fail(const char *path, cairn_error *error);
 void reader_count(cairn_reader *reader, uint32_t file, uint64_t bytes);
