@@ -144,7 +144,56 @@ static cairn_status prepare(scan *s)
             cairn_reader_watch(s->reader, moved, s);
         }
     }
-    return status == CAIRN_OK && s->id == 0 ? scan_lead_begin(s) : status;
+    return status;
+}
+
+/* Process 0: to whom which file is near. all: what each has said, one after the other. */
+static cairn_status take_near(scan *s, const uint8_t *all)
+{
+    scan_lead *lead = &s->lead;
+    uint32_t files = s->plan.file_count;
+
+    free(lead->near);
+    free(lead->file_of);
+    free(lead->near_from);
+    lead->near = malloc((size_t)s->count * files + 1);
+    lead->file_of = calloc(s->plan.block_count + (size_t)1, sizeof *lead->file_of);
+    lead->near_from = calloc(s->count, sizeof *lead->near_from);
+    if (lead->near == NULL || lead->file_of == NULL || lead->near_from == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    memcpy(lead->near, all, (size_t)s->count * files);
+    for (uint32_t i = 0; i < s->plan.block_count; i++) {
+        lead->file_of[i] = s->plan.blocks[i].file;
+    }
+    return CAIRN_OK;
+}
+
+/* Collective: each says which files lie on its own host. */
+static cairn_status tell_near(scan *s)
+{
+    uint32_t files = s->plan.file_count;
+    uint64_t *sizes = calloc(s->count, sizeof *sizes);
+    uint8_t *own = calloc(files + (size_t)1, 1);
+    void *all = NULL;
+    cairn_status status = sizes == NULL || own == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
+
+    for (uint32_t i = 0; i < files && status == CAIRN_OK; i++) {
+        own[i] = cairn_reader_is_near(s->reader, i);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_gather(s->process, 0, own, files, &all, sizes);
+    }
+    for (uint32_t i = 0; i < s->count && s->id == 0 && status == CAIRN_OK; i++) {
+        status = sizes[i] == files ? CAIRN_OK : CAIRN_E_BUG;
+    }
+    if (status == CAIRN_OK && s->id == 0) {
+        status = take_near(s, all);
+    }
+    free(all);
+    free(own);
+    free(sizes);
+    return status;
 }
 
 cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *error)
@@ -162,6 +211,12 @@ cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *er
         return status;
     }
     status = prepare(s);
+    if (status == CAIRN_OK && cairn_plan_has_hosts(&s->plan)) {
+        status = tell_near(s);
+    }
+    if (status == CAIRN_OK && s->id == 0) {
+        status = scan_lead_begin(s);
+    }
     if (status == CAIRN_OK && restored->restored) {
         status = scan_resume(s, restored, error);
         if (status == CAIRN_E_MISMATCH) {

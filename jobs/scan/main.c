@@ -54,9 +54,12 @@ static const char help_text[] =
     "                       the root), or a dataset; of one of two dimensions the columns are c0, c1, ...\n"
     "  --replica FOLDER     the files are there as well, under the same names; may be said several times. What is "
     "missing,\n"
-    "                       cannot be read, has another size or other bytes at its ends, or is compressed and damaged, "
-    "is\n"
-    "                       read from the next folder that has it, and a line says so\n"
+    "                       cannot be read, has another size or other bytes at its ends, or is damaged (compressed "
+    "files and\n"
+    "                       tables of cairn data), is read from the next folder that has it, and a line says so. "
+    "HOST:FOLDER\n"
+    "                       is on that host alone: its processes read there, and others only when nothing else is "
+    "left\n"
     "  --explain            print what would be read, and how, and end\n"
     "  --block-size BYTES   cut files into blocks of this size, at least 4K (default: a 256th of all bytes, within\n"
     "                       65536 bytes and 4 MiB)\n"
@@ -279,6 +282,9 @@ static void clean_up(scan *s)
     free(s->lead.held);
     free(s->lead.asks);
     free(s->lead.careful);
+    free(s->lead.near);
+    free(s->lead.file_of);
+    free(s->lead.near_from);
     free(s->reads);
     scan_forget_blobs(s);
     scan_survive_free(s);

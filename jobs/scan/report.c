@@ -161,12 +161,14 @@ static void print_summary(scan *s)
 /* What each process did; of many the least and the most. */
 static void print_tallies(const scan *s)
 {
-    uint64_t replica_bytes = 0;
+    uint64_t replica_bytes = 0, near_bytes = 0, all_bytes = 0;
     uint32_t moved = 0, least = 0, most = 0;
     char bytes[40];
 
     for (uint32_t i = 0; i < s->count; i++) {
         replica_bytes += s->tally[i].replica_bytes;
+        near_bytes += s->tally[i].near_bytes;
+        all_bytes += s->tally[i].here_bytes;
         moved += s->tally[i].moved;
         least = s->tally[i].busy < s->tally[least].busy ? i : least;
         most = s->tally[i].busy > s->tally[most].busy ? i : most;
@@ -186,6 +188,14 @@ static void print_tallies(const scan *s)
         scan_bytes_text(replica_bytes, bytes, sizeof bytes);
         fprintf(stderr, "; %s from replicas, %u time%s a file was read elsewhere", bytes, moved, moved == 1 ? "" : "s");
     }
+    if (cairn_plan_has_hosts(&s->plan)) {
+        char other[40];
+
+        scan_bytes_text(near_bytes, bytes, sizeof bytes);
+        scan_bytes_text(all_bytes - near_bytes, other, sizeof other);
+        fprintf(stderr, "; %s read on the own host, %s elsewhere, %u block%s stolen", bytes, other,
+                s->lead.stolen + s->lead.division.stolen, s->lead.stolen + s->lead.division.stolen == 1 ? "" : "s");
+    }
     fputs("\n", stderr);
 }
 
@@ -197,7 +207,9 @@ void scan_pack_tally(const scan *s, cairn_pack *pack)
         done += s->reads[i].done;
     }
     cairn_pack_u64(pack, s->bytes_before + cairn_reader_bytes(s->reader));
+    cairn_pack_u64(pack, cairn_reader_bytes(s->reader));
     cairn_pack_u64(pack, cairn_reader_replica_bytes(s->reader));
+    cairn_pack_u64(pack, cairn_reader_near_bytes(s->reader));
     cairn_pack_u64(pack, done);
     cairn_pack_u32(pack, s->own.moved);
     cairn_pack_u64(pack, (uint64_t)(s->own.busy * 1e6));
@@ -208,7 +220,9 @@ bool scan_take_tally(scan *s, uint32_t from, cairn_unpack *unpack)
     scan_tally *tally = &s->tally[from];
 
     tally->bytes = cairn_unpack_u64(unpack);
+    tally->here_bytes = cairn_unpack_u64(unpack);
     tally->replica_bytes = cairn_unpack_u64(unpack);
+    tally->near_bytes = cairn_unpack_u64(unpack);
     tally->blocks = cairn_unpack_u64(unpack);
     tally->moved = cairn_unpack_u32(unpack);
     tally->busy = (double)cairn_unpack_u64(unpack) * 1e-6;

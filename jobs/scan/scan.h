@@ -45,10 +45,11 @@ typedef struct scan_read {
 
 /* What a process did in this launch, for the closing lines. */
 typedef struct scan_tally {
-    uint64_t bytes, replica_bytes; /* read, over all launches; in this one from replicas */
-    uint64_t blocks;               /* that are in its aggregates */
-    uint32_t moved;                /* files that it went to another place for */
-    double busy;                   /* seconds of reading */
+    uint64_t bytes;                                 /* read, over all launches */
+    uint64_t here_bytes, replica_bytes, near_bytes; /* in this one: all; from replicas; on the own host */
+    uint64_t blocks;                                /* that are in its aggregates */
+    uint32_t moved;                                 /* files that it went to another place for */
+    double busy;                                    /* seconds of reading */
 } scan_tally;
 
 /* What the second reader of a block has found in it. */
@@ -63,6 +64,10 @@ typedef struct scan_lead {
     cairn_share *share;
     uint32_t *held, *asks;
     bool *careful;       /* [files] */
+    uint8_t *near;       /* [count][files]: read by this process on its own host; NULL: nothing is told of hosts */
+    uint32_t *file_of;   /* [blocks] */
+    uint32_t *near_from; /* [count] */
+    uint32_t stolen;     /* blocks, before this generation */
     uint32_t scan_block; /* the next block to look at for the state at its start */
     cairn_csv_state scan_state;
     uint64_t bytes_done;

@@ -180,7 +180,11 @@ cairn_status scan_lead_begin(scan *s)
         }
     }
     scan_drop_hedged(s);
+    lead->stolen += lead->division.stolen;
     cairn_division_init(&lead->division, s->plan.block_count, s->count, lead->share, lead->held, lead->asks);
+    if (lead->near != NULL) {
+        cairn_division_prefer(&lead->division, s->plan.file_count, lead->near, lead->file_of, lead->near_from);
+    }
     lead->scan_block = 0;
     lead->scan_state = CAIRN_CSV_ROW;
     lead->bytes_done = 0;

@@ -15,6 +15,7 @@ static void print_help(void)
     printf(
         "Usage: cairn data import [OPTIONS] FOLDER PATH...\n"
         "       cairn data check [OPTIONS] FOLDER | SHARD...\n"
+        "       cairn data place [OPTIONS] FOLDER [[HOST:]REPLICA...]\n"
         "Turn CSV or TSV files (also .gz and .zst), folders and patterns of them into a table of columns in FOLDER:\n"
         "shards in HDF5, with checksums, and " CAIRN_CATALOGUE_NAME
         ", which names them. The scan job answers from FOLDER as from\n"
@@ -27,6 +28,10 @@ static void print_help(void)
         "  -r, --rows N       rows of a shard; 1048576 if not given, fewer when they need more than 256 MiB\n"
         "check:\n"
         "  -q, --quiet        name only what is not as it was written\n"
+        "place: write down where shards of the table lie as well, each REPLICA a folder on one host, or without HOST "
+        "on\n"
+        "all; a scan reads on its own host what is there. Without replicas: list them\n"
+        "  -f, --forget       these replicas are none any more\n"
         "\n"
         "  -h, --help         this text\n"
         "\n"
@@ -170,15 +175,120 @@ static int check(char *const *paths, size_t count, bool quiet)
     return c.damaged ? CAIRN_EXIT_DAMAGED : c.unreadable == CAIRN_OK ? CAIRN_EXIT_OK : cairn_exit_code(c.unreadable);
 }
 
+/* ---------------------------------------------------------------- place */
+
+/* Shards that are there, of the size that the catalogue says. */
+static uint32_t count_shards(const cairn_catalogue *c, const char *folder)
+{
+    char path[CAIRN_PATH_BYTES];
+    uint32_t count = 0;
+    struct stat about;
+
+    for (uint32_t i = 0; i < c->shard_count; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", folder, c->shards[i].file);
+        count +=
+            stat(path, &about) == 0 && S_ISREG(about.st_mode) && (uint64_t)about.st_size == c->shards[i].seal.bytes;
+    }
+    return count;
+}
+
+static void print_place(const cairn_catalogue *c, const char *replica)
+{
+    const char *folder;
+
+    if (cairn_place_parse(replica, &folder) == CAIRN_PLACE_FAR) {
+        printf("%s\n", replica);
+    } else {
+        printf("%s: %" PRIu32 " of %" PRIu32 " shards\n", replica, count_shards(c, folder), c->shard_count);
+    }
+}
+
+static uint32_t find_place(const cairn_catalogue *c, const char *replica)
+{
+    uint32_t i = 0;
+
+    while (i < c->place_count && strcmp(c->places[i], replica) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static cairn_status forget_place(cairn_catalogue *c, const char *replica, cairn_error *error)
+{
+    uint32_t at = find_place(c, replica);
+
+    if (at == c->place_count) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: is no replica of this table", replica);
+    }
+    free(c->places[at]);
+    c->places[at] = c->places[--c->place_count];
+    return CAIRN_OK;
+}
+
+static cairn_status add_place(cairn_catalogue *c, const char *replica, cairn_error *error)
+{
+    const char *folder;
+    cairn_place_is is = cairn_place_parse(replica, &folder);
+    char **more;
+
+    if (folder[0] != '/') {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: the folder of a replica begins with a /", replica);
+    }
+    if (is != CAIRN_PLACE_FAR && count_shards(c, folder) == 0) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: no shard of this table is there", replica);
+    }
+    if (find_place(c, replica) < c->place_count) {
+        return CAIRN_OK;
+    }
+    if (c->place_count == CAIRN_REPLICAS_MAX) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%s: more than %d replicas", replica, CAIRN_REPLICAS_MAX);
+    }
+    more = realloc(c->places, (c->place_count + (size_t)1) * sizeof *more);
+    if (more == NULL || (c->places = more, more[c->place_count] = strdup(replica)) == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory", replica);
+    }
+    c->place_count++;
+    return CAIRN_OK;
+}
+
+static int place(const char *folder, char *const *replicas, size_t count, bool forget)
+{
+    cairn_catalogue catalogue = {0};
+    cairn_error error = {CAIRN_OK, ""};
+    char path[CAIRN_PATH_BYTES];
+    cairn_status status = (size_t)snprintf(path, sizeof path, "%s/" CAIRN_CATALOGUE_NAME, folder) < sizeof path
+                              ? cairn_catalogue_read(&catalogue, path, &error)
+                              : cairn_fail(&error, CAIRN_E_INVALID, "%.100s: the path is too long", folder);
+
+    for (size_t i = 0; i < count && status == CAIRN_OK; i++) {
+        status = forget ? forget_place(&catalogue, replicas[i], &error) : add_place(&catalogue, replicas[i], &error);
+    }
+    if (status == CAIRN_OK && count > 0) {
+        status = cairn_catalogue_write(&catalogue, path, &error);
+    }
+    for (uint32_t i = 0; i < catalogue.place_count && status == CAIRN_OK; i++) {
+        print_place(&catalogue, catalogue.places[i]);
+    }
+    cairn_catalogue_free(&catalogue);
+    if (status != CAIRN_OK) {
+        (void)cairn_cli_fail("data place", &error);
+        return exit_code(&error);
+    }
+    return CAIRN_EXIT_OK;
+}
+
 int cairn_cli_data(int argc, char **argv)
 {
     static const struct option options[] = {{"delimiter", required_argument, NULL, 'd'},
                                             {"rows", required_argument, NULL, 'r'},
                                             {"quiet", no_argument, NULL, 'q'},
+                                            {"forget", no_argument, NULL, 'f'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     const char *what = argc > 1 ? argv[1] : "";
-    bool imports = strcmp(what, "import") == 0, quiet = false;
+    bool imports = strcmp(what, "import") == 0, checks = strcmp(what, "check") == 0,
+         places = strcmp(what, "place") == 0;
+    bool quiet = false, forget = false;
     char delimiter = 0;
     uint64_t rows = 0;
 
@@ -186,14 +296,14 @@ int cairn_cli_data(int argc, char **argv)
         print_help();
         return CAIRN_EXIT_OK;
     }
-    if (!imports && strcmp(what, "check") != 0) {
-        return cairn_cli_usage_error("data", "import or check is needed first, not '%s'", what);
+    if (!imports && !checks && !places) {
+        return cairn_cli_usage_error("data", "import, check or place is needed first, not '%s'", what);
     }
     argc--;
     argv++;
     optind = 0;
     opterr = 0;
-    for (int option; (option = getopt_long(argc, argv, "d:r:qh", options, NULL)) != -1;) {
+    for (int option; (option = getopt_long(argc, argv, "d:r:qfh", options, NULL)) != -1;) {
         if (option == 'h') {
             print_help();
             return CAIRN_EXIT_OK;
@@ -202,17 +312,23 @@ int cairn_cli_data(int argc, char **argv)
             delimiter = strcmp(optarg, "tab") == 0 ? '\t' : optarg[0];
         } else if (option == 'r' && imports && cairn_cli_number(optarg, UINT64_C(1) << 40, &rows)) {
             continue;
-        } else if (option == 'q' && !imports) {
+        } else if (option == 'q' && checks) {
             quiet = true;
+        } else if (option == 'f' && places) {
+            forget = true;
         } else {
             return cairn_cli_usage_error("data", "%s: %s: no such option, or not with this value", what,
                                          optind > 0 && optind <= argc ? argv[optind - 1] : "");
         }
     }
     if (argc - optind < (imports ? 2 : 1)) {
-        return cairn_cli_usage_error("data", imports ? "import needs FOLDER and what to convert"
-                                                     : "check needs a folder or shards");
+        return cairn_cli_usage_error("data", imports  ? "import needs FOLDER and what to convert"
+                                             : checks ? "check needs a folder or shards"
+                                                      : "place needs the folder of a table");
     }
-    return imports ? import(argv[optind], argv + optind + 1, (size_t)(argc - optind - 1), delimiter, rows)
-                   : check(argv + optind, (size_t)(argc - optind), quiet);
+    argv += optind;
+    argc -= optind;
+    return imports  ? import(argv[0], argv + 1, (size_t)argc - 1, delimiter, rows)
+           : checks ? check(argv, (size_t)argc, quiet)
+                    : place(argv[0], argv + 1, (size_t)argc - 1, forget);
 }

@@ -28,8 +28,12 @@ void cairn_catalogue_free(cairn_catalogue *c)
     for (uint32_t i = 0; i < c->shard_count; i++) {
         free(c->shards[i].file);
     }
+    for (uint32_t i = 0; i < c->place_count; i++) {
+        free(c->places[i]);
+    }
     free(c->columns);
     free(c->shards);
+    free(c->places);
     *c = (cairn_catalogue){0};
 }
 
@@ -73,6 +77,7 @@ static bool take(cairn_catalogue *c, const json_t *root)
     const char *format = json_string_value(json_object_get(root, "format"));
     const json_t *columns = json_object_get(root, "columns"), *shards = json_object_get(root, "shards");
     size_t column_count = json_array_size(columns), shard_count = json_array_size(shards);
+    const json_t *places;
     uint64_t rows = 0;
 
     if (format == NULL || strcmp(format, FORMAT) != 0 || column_count == 0 || shard_count == 0 ||
@@ -98,7 +103,18 @@ static bool take(cairn_catalogue *c, const json_t *root)
         rows += c->shards[c->shard_count].rows;
     }
     c->rows = rows;
-    return json_integer_value(json_object_get(root, "rows")) == (json_int_t)rows;
+    places = json_object_get(root, "places");
+    c->places = calloc(json_array_size(places) + 1, sizeof *c->places);
+    for (size_t i = 0; c->places != NULL && i < json_array_size(places); i++) {
+        const char *place = json_string_value(json_array_get(places, i));
+
+        c->places[i] = place == NULL ? NULL : strdup(place);
+        if (c->places[i] == NULL) {
+            return false;
+        }
+        c->place_count++;
+    }
+    return c->places != NULL && json_integer_value(json_object_get(root, "rows")) == (json_int_t)rows;
 }
 
 cairn_status cairn_catalogue_read(cairn_catalogue *catalogue, const char *path, cairn_error *error)
@@ -130,7 +146,7 @@ cairn_status cairn_catalogue_read(cairn_catalogue *catalogue, const char *path, 
 
 cairn_status cairn_catalogue_write(const cairn_catalogue *c, const char *path, cairn_error *error)
 {
-    json_t *columns = json_array(), *shards = json_array();
+    json_t *columns = json_array(), *shards = json_array(), *places = json_array();
     json_t *root;
     char *text;
     cairn_status status;
@@ -148,13 +164,18 @@ cairn_status cairn_catalogue_write(const cairn_catalogue *c, const char *path, c
                                                       (json_int_t)c->shards[i].rows, "bytes",
                                                       (json_int_t)c->shards[i].seal.bytes, "xxh3", digest));
     }
-    if (json_array_size(columns) != c->column_count || json_array_size(shards) != c->shard_count) {
+    for (uint32_t i = 0; i < c->place_count; i++) {
+        (void)json_array_append_new(places, json_string(c->places[i]));
+    }
+    if (json_array_size(columns) != c->column_count || json_array_size(shards) != c->shard_count ||
+        json_array_size(places) != c->place_count) {
         json_decref(columns);
         json_decref(shards);
-        return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory to write it", path);
+        json_decref(places);
+        return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory to write it, or what it names is not UTF-8", path);
     }
-    root = json_pack("{s:s, s:I, s:o, s:o}", "format", FORMAT, "rows", (json_int_t)c->rows, "columns", columns,
-                     "shards", shards);
+    root = json_pack("{s:s, s:I, s:o, s:o, s:o}", "format", FORMAT, "rows", (json_int_t)c->rows, "columns", columns,
+                     "shards", shards, "places", places);
     text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1));
     json_decref(root);
     if (text == NULL) {

@@ -1,7 +1,10 @@
 /* The catalogue of a table in shards: CAIRN_CATALOGUE_NAME in their folder, JSON.
  *
  *   {"format": "cairn catalogue 1", "rows": 3, "columns": [{"name": "city", "type": "text", "width": 7}, ...],
- *    "shards": [{"file": "shard-000000.h5", "rows": 3, "bytes": 9000, "xxh3": "32 hex digits"}, ...]}
+ *    "shards": [{"file": "shard-000000.h5", "rows": 3, "bytes": 9000, "xxh3": "32 hex digits"}, ...],
+ *    "places": ["n1:/disk/table", ...]}
+ *
+ * places are folders that hold the same shards, or some of them: each on one host, or without a host on all (plan.h).
  *
  * It is written last: without it the table is not there. What it names has to be there, and as it says. */
 #ifndef CAIRN_DATASET_CATALOGUE_H
@@ -25,9 +28,10 @@ typedef struct cairn_catalogue_column {
 
 typedef struct cairn_catalogue {
     uint64_t rows;
-    uint32_t column_count, shard_count;
+    uint32_t column_count, shard_count, place_count;
     cairn_catalogue_column *columns;
     cairn_catalogue_shard *shards;
+    char **places;
 } cairn_catalogue;
 
 const char *cairn_shard_type_name(cairn_shard_type type);

@@ -23,12 +23,54 @@ static bool may_have(const cairn_division *division, uint32_t process)
            (division->held[process] == 0 || division->open > division->processes);
 }
 
-static void grant(cairn_division *division, uint32_t process, cairn_division_output *out)
+void cairn_division_prefer(cairn_division *division, uint32_t files, const uint8_t *near, const uint32_t *file_of,
+                           uint32_t *near_from)
+{
+    division->files = files;
+    division->near = near;
+    division->file_of = file_of;
+    division->near_from = near_from;
+    for (uint32_t i = 0; i < division->processes; i++) {
+        near_from[i] = 0;
+    }
+}
+
+static bool is_near(const cairn_division *division, uint32_t process, uint32_t block)
+{
+    return division->near[(size_t)process * division->files + division->file_of[block]] != 0;
+}
+
+/* There is an open one. */
+static uint32_t choose(cairn_division *division, uint32_t process)
 {
     while (division->share[division->lowest].is != CAIRN_BLOCK_OPEN) {
         division->lowest++;
     }
-    cairn_share *share = &division->share[division->lowest];
+    if (division->near == NULL) {
+        return division->lowest;
+    }
+    uint32_t *from = &division->near_from[process];
+    *from = *from < division->lowest ? division->lowest : *from;
+    while (*from < division->blocks &&
+           (division->share[*from].is != CAIRN_BLOCK_OPEN || !is_near(division, process, *from))) {
+        ++*from;
+    }
+    if (*from < division->blocks) {
+        return *from;
+    }
+    for (uint32_t i = 0; i < division->processes; i++) {
+        if (is_near(division, i, division->lowest)) {
+            division->stolen++;
+            break;
+        }
+    }
+    return division->lowest;
+}
+
+static void grant(cairn_division *division, uint32_t process, cairn_division_output *out)
+{
+    uint32_t block = choose(division, process);
+    cairn_share *share = &division->share[block];
     share->is = CAIRN_BLOCK_GRANTED;
     share->owner = process;
     share->order = division->grants++;
@@ -37,7 +79,7 @@ static void grant(cairn_division *division, uint32_t process, cairn_division_out
     division->held[process]++;
     division->asks[process]--;
     out->process[out->count] = process;
-    out->block[out->count] = division->lowest;
+    out->block[out->count] = block;
     out->count++;
 }
 
@@ -140,6 +182,9 @@ cairn_status cairn_division_step(cairn_division *division, const cairn_division_
         share->start = event->start;
         division->open++;
         division->lowest = event->block < division->lowest ? event->block : division->lowest;
+        for (uint32_t i = 0; division->near != NULL && i < division->processes; i++) {
+            division->near_from[i] = event->block < division->near_from[i] ? event->block : division->near_from[i];
+        }
         grant_to_waiting(division, out);
         return CAIRN_OK;
     }
@@ -255,7 +300,11 @@ cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpac
     if (blocks != division->blocks || processes != division->processes) {
         return CAIRN_E_MISMATCH;
     }
+    cairn_division before = *division;
     cairn_division_init(division, blocks, processes, division->share, division->held, division->asks);
+    if (before.near != NULL) {
+        cairn_division_prefer(division, before.files, before.near, before.file_of, before.near_from);
+    }
     for (uint32_t i = 0; i < blocks && fits; i++) {
         cairn_share *share = &division->share[i];
         uint64_t rows = cairn_unpack_u64(unpack);

@@ -9,6 +9,9 @@
  * whoever asks: so a slow process, which asks seldom, gets little. Near the end (as many open blocks as processes, or
  * fewer) nobody gets a second block while it has one: what is left goes to those that are ready for it.
  *
+ * Where data lie on the hosts, a process gets the lowest open block that is near to it, and one that is not only when there is
+ * none: it steals rather than wait.
+ *
  * When nothing is left to be granted, a process that has nothing to do reads a second time what another one holds, the block
  * that was granted longest ago first (hedging: Dean and Barroso, The Tail at Scale, 2013). Whichever is ready first counts, and
  * the other one is waste. Only, an owner that is later may have put its rows where they cannot be taken out again: then its own
@@ -56,6 +59,11 @@ typedef struct cairn_division {
     cairn_share *share; /* [blocks], caller's    */
     uint32_t *held;     /* [processes], caller's */
     uint32_t *asks;     /* [processes], caller's: not answered yet */
+    /* NULL: everything is as near to all */
+    const uint8_t *near;     /* [processes][files], caller's */
+    const uint32_t *file_of; /* [blocks], caller's           */
+    uint32_t *near_from;     /* [processes], caller's: no block before this one is open and near */
+    uint32_t files, stolen;  /* stolen: granted to whom they are not near, although they are to others */
 } cairn_division;
 
 typedef struct cairn_division_event {
@@ -79,6 +87,9 @@ typedef struct cairn_division_output {
 /* All blocks WAITING, nobody asks. share, held, asks are the caller's. */
 void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t processes, cairn_share *share,
                          uint32_t *held, uint32_t *asks);
+/* What is near to whom; after init, and before what is granted. */
+void cairn_division_prefer(cairn_division *division, uint32_t files, const uint8_t *near, const uint32_t *file_of,
+                           uint32_t *near_from);
 /* CAIRN_E_INVALID: the event is not legal now (DONE of a block that this process does not hold, ...); nothing
  * changes. */
 CAIRN_MUST_CHECK cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event,

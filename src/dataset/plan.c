@@ -52,6 +52,62 @@ static cairn_status add_path(cairn_plan *plan, const char *path)
     return CAIRN_OK;
 }
 
+/* n1 is n1.cluster. */
+static bool is_this_host(const char *name, size_t bytes)
+{
+    char own[256] = "";
+    const char *dot = memchr(name, '.', bytes);
+
+    if (gethostname(own, sizeof own - 1) != 0) {
+        return false;
+    }
+    if (strlen(own) == bytes && memcmp(own, name, bytes) == 0) {
+        return true;
+    }
+    if (dot != NULL && strchr(own, '.') != NULL) {
+        return false; /* both are whole names, of two hosts */
+    }
+    bytes = dot == NULL ? bytes : (size_t)(dot - name);
+    return strcspn(own, ".") == bytes && memcmp(own, name, bytes) == 0;
+}
+
+cairn_place_is cairn_place_parse(const char *replica, const char **folder)
+{
+    size_t bytes = strcspn(replica, ":/");
+
+    *folder = replica;
+    if (bytes == 0 || replica[bytes] != ':') {
+        return CAIRN_PLACE_SHARED;
+    }
+    *folder = replica + bytes + 1;
+    return is_this_host(replica, bytes) ? CAIRN_PLACE_NEAR : CAIRN_PLACE_FAR;
+}
+
+cairn_place_is cairn_plan_place_is(const cairn_plan *plan, uint32_t place)
+{
+    const char *folder;
+
+    return place == 0 ? CAIRN_PLACE_SHARED : cairn_place_parse(plan->replica[place - 1], &folder);
+}
+
+bool cairn_plan_has_hosts(const cairn_plan *plan)
+{
+    bool has = false;
+
+    for (uint32_t i = 1; i < cairn_plan_places(plan); i++) {
+        has = has || cairn_plan_place_is(plan, i) != CAIRN_PLACE_SHARED;
+    }
+    return has;
+}
+
+/* NULL: it is on another host. */
+static const char *folder_here(const cairn_plan *plan, uint32_t replica)
+{
+    const char *folder;
+
+    return cairn_place_parse(plan->replica[replica], &folder) == CAIRN_PLACE_FAR ? NULL : folder;
+}
+
 static bool ends_with(const char *name, size_t length, const char *ending)
 {
     size_t bytes = strlen(ending);
@@ -103,8 +159,9 @@ static cairn_status add_missing(cairn_plan *plan, const char *folder, uint32_t f
     char path[PATH_BYTES_MAX];
 
     for (uint32_t i = 0; i < plan->replica_count; i++) {
+        const char *place = folder_here(plan, i);
         struct dirent **entries = NULL;
-        int count = scandir(plan->replica[i], &entries, is_data_file, by_name);
+        int count = place == NULL ? 0 : scandir(place, &entries, is_data_file, by_name);
 
         for (int k = 0; k < count; k++) {
             bool known = false;
@@ -126,6 +183,35 @@ static cairn_status add_missing(cairn_plan *plan, const char *folder, uint32_t f
     return status;
 }
 
+/* Once. */
+static cairn_status add_replica(cairn_plan *plan, const char *replica, cairn_error *error)
+{
+    char **more;
+
+    if (strlen(replica) > PATH_BYTES_MAX / 2) {
+        return cairn_fail(error, CAIRN_E_INVALID, "%.100s...: the path is too long", replica);
+    }
+    for (uint32_t i = 0; i < plan->replica_count; i++) {
+        if (strcmp(plan->replica[i], replica) == 0) {
+            return CAIRN_OK;
+        }
+    }
+    if (plan->replica_count == CAIRN_REPLICAS_MAX) {
+        return cairn_fail(error, CAIRN_E_INVALID, "more than %d replicas", CAIRN_REPLICAS_MAX);
+    }
+    more = realloc(plan->replica, (plan->replica_count + (size_t)1) * sizeof *more);
+    if (more == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    plan->replica = more;
+    more[plan->replica_count] = strdup(replica);
+    if (more[plan->replica_count] == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    plan->replica_count++;
+    return CAIRN_OK;
+}
+
 /* A table of shards: those that its catalogue names, and no others. With replicas the first catalogue that is there counts. */
 static cairn_status add_catalogue(cairn_plan *plan, const char *folder, bool *taken, cairn_error *error)
 {
@@ -134,13 +220,20 @@ static cairn_status add_catalogue(cairn_plan *plan, const char *folder, bool *ta
     char path[PATH_BYTES_MAX];
 
     for (uint32_t i = 0; i <= plan->replica_count && status == CAIRN_E_NOT_FOUND; i++) {
-        (void)snprintf(path, sizeof path, "%s/" CAIRN_CATALOGUE_NAME, i == 0 ? folder : plan->replica[i - 1]);
-        status = cairn_catalogue_read(&catalogue, path, error);
+        const char *place = i == 0 ? folder : folder_here(plan, i - 1);
+
+        if (place != NULL) {
+            (void)snprintf(path, sizeof path, "%s/" CAIRN_CATALOGUE_NAME, place);
+            status = cairn_catalogue_read(&catalogue, path, error);
+        }
     }
     if (status == CAIRN_E_NOT_FOUND) {
         return CAIRN_OK;
     }
     *taken = true;
+    for (uint32_t i = 0; i < catalogue.place_count && status == CAIRN_OK; i++) {
+        status = add_replica(plan, catalogue.places[i], error);
+    }
     for (uint32_t i = 0; i < catalogue.shard_count && status == CAIRN_OK; i++) {
         const cairn_catalogue_shard *shard = &catalogue.shards[i];
         int length =
@@ -398,6 +491,9 @@ static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t plac
     int fd;
 
     cairn_plan_place(plan, file, place, path);
+    if (cairn_plan_place_is(plan, place) == CAIRN_PLACE_FAR) {
+        return cairn_fail(error, CAIRN_E_NOT_FOUND, "%s: on another host", path);
+    }
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
         status = cairn_fail(error, fd < 0 ? status_of_errno() : CAIRN_E_INVALID, "%s: %s", path,
@@ -523,8 +619,8 @@ static cairn_status look_elsewhere(cairn_plan *plan, cairn_plan_file *file, samp
         cairn_error why = {CAIRN_OK, ""};
 
         cairn_plan_place(plan, index, i, path);
-        if (look_at_place(plan, file, path, s, &why) == CAIRN_OK && file->bytes == first.bytes &&
-            cairn_digest_equal(file->ends, first.ends)) {
+        if (cairn_plan_place_is(plan, i) != CAIRN_PLACE_FAR && look_at_place(plan, file, path, s, &why) == CAIRN_OK &&
+            file->bytes == first.bytes && cairn_digest_equal(file->ends, first.ends)) {
             return CAIRN_OK;
         }
     }
@@ -579,8 +675,10 @@ static bool is_replicated_folder(const cairn_plan *plan, const char *path)
     char place[PATH_BYTES_MAX];
 
     for (uint32_t i = 0; name_of(path)[0] != '\0' && i < plan->replica_count; i++) { /* a file would be there */
-        (void)snprintf(place, sizeof place, "%s/%s", plan->replica[i], name_of(path));
-        if (stat(place, &about) == 0) {
+        const char *folder = folder_here(plan, i);
+
+        (void)snprintf(place, sizeof place, "%s/%s", folder == NULL ? "" : folder, name_of(path));
+        if (folder != NULL && stat(place, &about) == 0) {
             return false;
         }
     }
@@ -589,22 +687,17 @@ static bool is_replicated_folder(const cairn_plan *plan, const char *path)
 
 static cairn_status take_replicas(cairn_plan *plan, const cairn_plan_options *options, cairn_error *error)
 {
-    if (options->replica_count > CAIRN_REPLICAS_MAX) {
-        return cairn_fail(error, CAIRN_E_INVALID, "more than %d replicas", CAIRN_REPLICAS_MAX);
-    }
+    cairn_status status = CAIRN_OK;
+
     plan->inside = strdup(options->inside == NULL ? "" : options->inside);
-    plan->replica = plan->inside == NULL ? NULL : calloc(options->replica_count + 1, sizeof *plan->replica);
-    for (size_t i = 0; plan->replica != NULL && i < options->replica_count; i++) {
-        if (strlen(options->replica[i]) > PATH_BYTES_MAX / 2) {
-            return cairn_fail(error, CAIRN_E_INVALID, "%.100s...: the path is too long", options->replica[i]);
-        }
-        plan->replica[i] = strdup(options->replica[i]);
-        if (plan->replica[i] == NULL) {
-            return CAIRN_E_NOMEM;
-        }
-        plan->replica_count++;
+    plan->replica = plan->inside == NULL ? NULL : calloc(1, sizeof *plan->replica);
+    if (plan->replica == NULL) {
+        return CAIRN_E_NOMEM;
     }
-    return plan->replica == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
+    for (size_t i = 0; i < options->replica_count && status == CAIRN_OK; i++) {
+        status = add_replica(plan, options->replica[i], error);
+    }
+    return status;
 }
 
 /* Of block k of so many of an HDF5 file; of a shard it begins a run. */
@@ -759,7 +852,10 @@ void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, cha
     if (place == 0) {
         (void)snprintf(path, PATH_BYTES_MAX, "%s", own);
     } else {
-        (void)snprintf(path, PATH_BYTES_MAX, "%s/%s", plan->replica[place - 1], name_of(own));
+        const char *folder;
+
+        (void)cairn_place_parse(plan->replica[place - 1], &folder);
+        (void)snprintf(path, PATH_BYTES_MAX, "%s/%s", folder, name_of(own));
     }
 }
 

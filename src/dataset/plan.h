@@ -25,7 +25,9 @@
  * Replicas are folders that hold the same files under the same names. A file of the plan may then be read from any place
  * where it is: that is where it has as many bytes, and the same ones at its beginning and end. The times of its copies do
  * not matter, and the plan does not depend on which of them were there. If they differ while the plan is made, what most of
- * them agree on counts; if that is nothing there is no plan. */
+ * them agree on counts; if that is nothing there is no plan. A replica "HOST:FOLDER" is on that host alone (by gethostname, or
+ * its part before the first dot); elsewhere it is left alone. Whoever makes the plan needs each file in one place that it can
+ * read. The catalogue of a table (catalogue.h) may name more. */
 #ifndef CAIRN_DATASET_PLAN_H
 #define CAIRN_DATASET_PLAN_H
 
@@ -38,7 +40,7 @@
 #define CAIRN_BLOCK_BYTES_MIN ((uint64_t)65536)
 #define CAIRN_BLOCK_BYTES_MAX ((uint64_t)4 << 20)
 #define CAIRN_BLOCK_OPEN_END  ((uint64_t)INT64_MAX) /* of the block that a compressed file is */
-#define CAIRN_REPLICAS_MAX    8
+#define CAIRN_REPLICAS_MAX    32
 
 typedef struct cairn_plan_file {
     char *path;
@@ -69,7 +71,7 @@ typedef struct cairn_plan {
     uint64_t bytes; /* of all blocks */
     uint64_t block_bytes;
     char *inside;   /* the group or dataset that is read of HDF5 files; "" is the root */
-    char **replica; /* [replica_count]: folders */
+    char **replica; /* [replica_count]: FOLDER or HOST:FOLDER */
     uint32_t replica_count;
 } cairn_plan;
 
@@ -94,6 +96,12 @@ void cairn_plan_free(cairn_plan *plan); /* safe on zeros */
 #define CAIRN_PLAN_PATH_BYTES 4096
 uint32_t cairn_plan_places(const cairn_plan *plan);
 void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, char path[CAIRN_PLAN_PATH_BYTES]);
+/* A place is of this host alone, of all hosts, or of another one. */
+typedef enum cairn_place_is { CAIRN_PLACE_SHARED, CAIRN_PLACE_NEAR, CAIRN_PLACE_FAR } cairn_place_is;
+cairn_place_is cairn_plan_place_is(const cairn_plan *plan, uint32_t place);
+bool cairn_plan_has_hosts(const cairn_plan *plan); /* some place is of one host alone */
+/* Of "HOST:FOLDER"; *folder gets FOLDER. A text without a host, or with a slash before the colon, is a folder. */
+cairn_place_is cairn_place_parse(const char *replica, const char **folder);
 /* How to read a block of a file that is no text. */
 cairn_packed_part cairn_plan_part(const cairn_plan *plan, uint32_t block);
 /* The rows of a block can only be told from damaged ones when all of it was read: they go into a table of their own. */

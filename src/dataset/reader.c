@@ -24,6 +24,35 @@ static uint32_t slot_for(cairn_reader *reader, uint32_t column)
     return reader->slot_of[column];
 }
 
+/* Files that are on this host are read there. */
+static void find_near(cairn_reader *reader)
+{
+    char path[CAIRN_PLAN_PATH_BYTES];
+
+    for (uint32_t place = cairn_plan_places(reader->plan) - 1; place > 0; place--) {
+        reader->place_is[place] = (uint8_t)cairn_plan_place_is(reader->plan, place);
+        if (reader->place_is[place] != CAIRN_PLACE_NEAR) {
+            continue;
+        }
+        for (uint32_t i = 0; i < reader->plan->file_count; i++) {
+            cairn_plan_place(reader->plan, i, place, path);
+            if (access(path, R_OK) == 0) {
+                reader->place[i] = (uint8_t)place;
+            }
+        }
+    }
+}
+
+bool cairn_reader_is_near(const cairn_reader *reader, uint32_t file)
+{
+    return reader->place_is[reader->place[file]] == CAIRN_PLACE_NEAR;
+}
+
+uint64_t cairn_reader_near_bytes(const cairn_reader *reader)
+{
+    return reader->near_bytes;
+}
+
 cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const cairn_query *query)
 {
     cairn_reader *reader = calloc(1, sizeof *reader);
@@ -40,12 +69,15 @@ cairn_status cairn_reader_open(cairn_reader **out, const cairn_plan *plan, const
     }
     reader->slot_of = malloc((columns + (size_t)1) * sizeof *reader->slot_of);
     reader->place = calloc(plan->file_count + (size_t)1, sizeof *reader->place);
-    if (reader->slot_of == NULL || reader->place == NULL) {
+    reader->tried = calloc(plan->file_count + (size_t)1, sizeof *reader->tried);
+    if (reader->slot_of == NULL || reader->place == NULL || reader->tried == NULL) {
         free(reader->slot_of);
         free(reader->place);
+        free(reader->tried);
         free(reader);
         return CAIRN_E_NOMEM;
     }
+    find_near(reader);
     memset(reader->slot_of, 0xff, (columns + (size_t)1) * sizeof *reader->slot_of);
     for (uint32_t i = 0; i < query->group_count; i++) {
         reader->group_slot[i] = slot_for(reader, query->group_column[i]);
@@ -82,6 +114,7 @@ void cairn_reader_close(cairn_reader *reader)
     cairn_packed_close(reader->packed);
     free(reader->slot_of);
     free(reader->place);
+    free(reader->tried);
     free(reader->window);
     free(reader->unescaped);
     free(reader->key);
@@ -109,6 +142,7 @@ void reader_count(cairn_reader *reader, uint32_t file, uint64_t bytes)
 {
     reader->bytes_read += bytes;
     reader->replica_bytes += reader->place[file] > 0 ? bytes : 0;
+    reader->near_bytes += cairn_reader_is_near(reader, file) ? bytes : 0;
 }
 
 /* The group of several columns: length and bytes of each. */
@@ -472,15 +506,20 @@ static void forget_open(cairn_reader *reader, uint32_t index)
 bool reader_move_on(cairn_reader *reader, uint32_t index, cairn_error *error)
 {
     char path[CAIRN_PLAN_PATH_BYTES];
+    uint32_t next = 0, count = cairn_plan_places(reader->plan);
 
     forget_open(reader, index);
-    if (reader->place[index] + 1u >= cairn_plan_places(reader->plan)) {
+    reader->tried[index] |= UINT64_C(1) << reader->place[index];
+    while (next < count && ((reader->tried[index] >> next & 1) != 0 || reader->place_is[next] == CAIRN_PLACE_FAR)) {
+        next++;
+    }
+    if (next == count) {
         if (reader->plan->replica_count > 0) {
             (void)cairn_wrap(error, error->status, "%s: no replica is left", reader->plan->files[index].path);
         }
         return false;
     }
-    reader->place[index]++;
+    reader->place[index] = (uint8_t)next;
     cairn_plan_place(reader->plan, index, reader->place[index], path);
     if (reader->moved != NULL) {
         reader->moved(reader->moved_context, error->text, path);

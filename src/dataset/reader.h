@@ -62,8 +62,11 @@ CAIRN_MUST_CHECK cairn_status cairn_reader_step(cairn_reader *reader, cairn_leas
 CAIRN_MUST_CHECK cairn_status cairn_reader_scan(cairn_reader *reader, uint32_t block, cairn_csv_state *state,
                                                 cairn_error *error);
 
-/* Bytes read from files so far; of these from replicas. */
+/* This file is read from a place of this host alone. */
+bool cairn_reader_is_near(const cairn_reader *reader, uint32_t file);
+/* Bytes read from files so far; of these from replicas, and of these from places of this host alone. */
 uint64_t cairn_reader_bytes(const cairn_reader *reader);
+uint64_t cairn_reader_near_bytes(const cairn_reader *reader);
 uint64_t cairn_reader_replica_bytes(const cairn_reader *reader);
 
 /* For the fuzzer and tests: take rows from memory instead. text has CAIRN_CSV_SLACK readable bytes behind it. Rows

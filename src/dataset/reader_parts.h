@@ -42,8 +42,10 @@ struct cairn_reader {
     const cairn_query *query;
     open_file open[OPEN_MAX];
     uint64_t clock; /* of uses of open files */
-    uint64_t bytes_read, replica_bytes;
-    uint8_t *place; /* [files]: where it is read from */
+    uint64_t bytes_read, replica_bytes, near_bytes;
+    uint8_t place_is[1 + CAIRN_REPLICAS_MAX]; /* cairn_place_is */
+    uint8_t *place;                           /* [files]: where it is read from */
+    uint64_t *tried;                          /* [files]: a bit for each place where it could not be read */
     cairn_reader_moved *moved;
     void *moved_context;
     /* a window on a file: bytes [start, start + bytes) of it */

@@ -228,6 +228,43 @@ static void division_slow_process_gets_little(void)
     CU_ASSERT(b.d.open == 0);
 }
 
+/* Two files, each near to one of the first two processes; the third has nothing near. */
+static void division_prefers_what_is_near(void)
+{
+    static bed b;
+    static uint8_t near[3][2] = {{0, 1}, {1, 0}, {0, 0}};
+    static uint32_t file_of[40], from[3];
+    uint32_t taken[3][2] = {{0}};
+
+    empty(&b);
+    cairn_division_init(&b.d, 40, 3, b.share, b.held, b.asks);
+    for (uint32_t i = 0; i < 40; i++) {
+        file_of[i] = i / 20;
+    }
+    cairn_division_prefer(&b.d, 2, &near[0][0], file_of, from);
+    for (uint32_t i = 40; i-- > 0;) { /* from the last one down */
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
+    }
+    for (uint32_t p = 0; p < 2; p++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+    }
+    through_bytes(&b);
+    for (int i = 0; i < 15; i++) {
+        for (uint32_t p = 0; p < 2; p++) {
+            taken[p][file_of[b.queue[p][0]]]++;
+            one_done(&b, p);
+        }
+    }
+    CU_ASSERT(taken[0][0] == 0 && taken[0][1] == 15 && taken[1][0] == 15 && taken[1][1] == 0 && b.d.stolen == 0);
+    step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = 2}); /* it steals at once */
+    CU_ASSERT(b.queued[2] == 1 && b.d.stolen == 1);
+    while (b.queued[0] > 0) { /* the second process has stopped */
+        one_done(&b, 0);
+    }
+    CU_ASSERT(b.d.stolen > 1 && b.d.open == 0);
+}
+
 static void division_illegal_events_change_nothing(void)
 {
     static bed b;
@@ -259,4 +296,5 @@ static void division_illegal_events_change_nothing(void)
 UNIT_MAIN("division", {"random runs: each block once, invariants hold", division_random_runs},
           {"a slow process gets little", division_slow_process_gets_little},
           {"the last ones are read a second time", division_hedges},
+          {"what is near is preferred", division_prefers_what_is_near},
           {"illegal events change nothing", division_illegal_events_change_nothing})
