@@ -56,8 +56,8 @@ CLONES static void fold_f64(const double *values, fold *out)
         double size = fabs(x);
 
         odd |= !(size < QUICK_END) ? ~UINT64_C(0) : 0;
-        odd |= !(size >= QUICK_MIN) & (size != 0.0) ? ~UINT64_C(0) : 0;
-        odd |= !(fabs(rest) < half) & (size != 0.0) ? ~UINT64_C(0) : 0;
+        odd |= (!(size >= QUICK_MIN) & (size != 0.0)) ? ~UINT64_C(0) : 0;
+        odd |= (!(fabs(rest) < half) & (size != 0.0)) ? ~UINT64_C(0) : 0;
         sum += fixed;
         low = fixed < low ? fixed : low;
         high = fixed > high ? fixed : high;
