@@ -42,8 +42,8 @@ static inline double double_of(uint64_t bits)
 
 CLONES static void fold_f64(const double *values, fold *out)
 {
-    int64_t sum = 0, low = INT64_MAX, high = INT64_MIN;
-    uint64_t odd = 0;
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    uint64_t odd = 0, sum = 0; /* of odd ones it may overflow */
 
     for (size_t i = 0; i < BATCH; i++) {
         double x = values[i];
@@ -58,11 +58,11 @@ CLONES static void fold_f64(const double *values, fold *out)
         odd |= !(size < QUICK_END) ? ~UINT64_C(0) : 0;
         odd |= (!(size >= QUICK_MIN) & (size != 0.0)) ? ~UINT64_C(0) : 0;
         odd |= (!(fabs(rest) < half) & (size != 0.0)) ? ~UINT64_C(0) : 0;
-        sum += fixed;
+        sum += (uint64_t)fixed;
         low = fixed < low ? fixed : low;
         high = fixed > high ? fixed : high;
     }
-    *out = (fold){sum, low, high, odd};
+    *out = (fold){(int64_t)sum, low, high, odd};
 }
 
 /* Of a batch of all kinds: fixed ones as above, wide ones from QUICK_MIN to QUICK_END in two whole numbers each, of 2^-20 and of
