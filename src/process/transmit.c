@@ -6,6 +6,7 @@
 
 #define HELD_ANY_SECONDS 0.005 /* a receive from anybody may be waiting for somebody else's message */
 #define TRANSFER_SPINS   100   /* a long payload on its way is asked for alone so often */
+#define ONLY_ROUNDS      63    /* so often a receive from one looks for that one's message alone, before it drives */
 #define POOLED_BYTES     512   /* payload and vector of a node from the pool */
 
 /* ---------------------------------------------------------------- nodes and queues */
@@ -464,8 +465,8 @@ cairn_status cairn_receive_stream(cairn_process *p, uint32_t stream, uint32_t fr
             p->wish.open = false;
             return cairn_say_gone(p, from, what);
         }
-        /* In the first rounds of a wait for one channel only that is polled; the rest every now and then. */
-        if (from != CAIRN_ANY && w.rounds < 64 && (++w.rounds & 63) != 0 && !p->active) {
+        if (from != CAIRN_ANY && w.rounds < ONLY_ROUNDS && !p->active) {
+            w.rounds++;
             continue;
         }
         /* Here, where it is known that nothing is there: a pause may bring the message, with held ones behind it. */

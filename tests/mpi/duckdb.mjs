@@ -1,4 +1,5 @@
-// Random questions to scan and to DuckDB about the same tables: node duckdb.mjs SCAN FLIGHTS FOLDER QUESTIONS SEED
+// Random questions to scan and to DuckDB about the same tables: node duckdb.mjs SCAN FLIGHTS FOLDER QUESTIONS SEED CAIRN
+// Every other one of the small tables is made shards as well, of which scan must answer the very same.
 // Tables: the flights, and in FOLDER small ones with nulls, quotes, empty texts, line breaks, huge and tiny numbers. Texts, counts,
 // smallest and largest must be equal (arithmetic is asked of binary fractions only, in which doubles are exact too); sums, means, variances to 12 digits of what was added up, since DuckDB adds in doubles.
 import {spawnSync} from 'node:child_process';
@@ -6,7 +7,7 @@ import {writeFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 
 const {DuckDBInstance} = await import(createRequire(`${process.cwd()}/`).resolve('@duckdb/node-api'));
-const [scan, flights, folder, questions, seed] = process.argv.slice(2);
+const [scan, flights, folder, questions, seed, cairn] = process.argv.slice(2);
 
 let state = BigInt(seed) * 2654435761n + 88172645463325252n;
 function random(below) {
@@ -146,6 +147,16 @@ function differs(q, mine, theirs) {
     return null;
 }
 
+// The same question about the same table as shards, of a few rows each; null: the same answer.
+function asShards(q, expected, i) {
+    const shards = `${folder}/shards-${i}`;
+    const made = spawnSync(cairn, ['data', 'import', '--rows', String(1 + random(200)), shards, q.path], {encoding: 'utf8', timeout: 60000});
+    if (made.status !== 0) return `import: exit status ${made.status}: ${made.stderr}`;
+    const run = spawnSync(scan, [...q.options, shards], {encoding: 'utf8', timeout: 60000});
+    return run.status !== 0 ? `shards: exit status ${run.status}: ${run.stderr}`
+        : run.stdout !== expected ? `shards answer ${run.stdout}instead of ${expected}` : null;
+}
+
 const instance = await DuckDBInstance.create(':memory:');
 const duckdb = await instance.connect();
 let bad = 0, rows = 0;
@@ -153,7 +164,8 @@ for (let i = 0; i < Number(questions); i++) {
     const q = question(i % 4 === 0 ? known : table(i));
     const theirs = (await duckdb.runAndReadAll(q.sql)).getRowsJson();
     const run = spawnSync(scan, [...q.options, q.path], {encoding: 'utf8', timeout: 60000});
-    const why = run.status !== 0 ? `exit status ${run.status}: ${run.stderr}` : differs(q, readCsv(run.stdout), theirs);
+    let why = run.status !== 0 ? `exit status ${run.status}: ${run.stderr}` : differs(q, readCsv(run.stdout), theirs);
+    if (why === null && i % 4 !== 0 && i % 2 === 0) why = asShards(q, run.stdout, i);
     rows += theirs.length;
     if (why !== null) {
         bad++;

@@ -21,7 +21,7 @@ fi
 seed=${2:-1}
 echo "- ${1:-100} questions, seed $seed"
 cd "$peer" || exit 1
-run node "$top/tests/mpi/duckdb.mjs" "$jobs/scan" "$top/data/flights" "$room" "${1:-100}" "$seed"
+run node "$top/tests/mpi/duckdb.mjs" "$jobs/scan" "$top/data/flights" "$room" "${1:-100}" "$seed" "$cairn"
 cat "$out"
 show=$err
 expect_code 0 "seed $seed"
