@@ -308,6 +308,19 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *link, void 
     return w->status == CAIRN_OK ? 0 : -1;
 }
 
+/* The group knows in which order its links were made. */
+static bool is_ordered(hid_t group)
+{
+    hid_t list = H5Gget_create_plist(group);
+    unsigned flags = 0;
+    bool ordered = list >= 0 && H5Pget_link_creation_order(list, &flags) >= 0 && (flags & H5P_CRT_ORDER_INDEXED) != 0;
+
+    if (list >= 0) {
+        (void)H5Pclose(list);
+    }
+    return ordered;
+}
+
 static cairn_status find_columns(cairn_hdf5_text *t, const char *inside, cairn_error *error)
 {
     const char *where = inside[0] == '\0' ? "/" : inside;
@@ -327,7 +340,9 @@ static cairn_status find_columns(cairn_hdf5_text *t, const char *inside, cairn_e
     if (H5Iget_type(t->object) != H5I_GROUP) {
         return refuse(t, where, "is neither a group nor a dataset", error);
     }
-    if (H5Literate(t->object, H5_INDEX_NAME, H5_ITER_INC, NULL, visit, &w) < 0 && w.status == CAIRN_OK) {
+    if (H5Literate(t->object, is_ordered(t->object) ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC, NULL, visit,
+                   &w) < 0 &&
+        w.status == CAIRN_OK) {
         return cairn_h5_fail(error, CAIRN_E_INVALID, t->path, "look for columns");
     }
     if (w.status == CAIRN_OK && t->count == 0) {

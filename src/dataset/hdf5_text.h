@@ -1,7 +1,7 @@
 /* An HDF5 file as a table in text, so that it is read like any other: a header with the names of the columns, then a line for
  * each row, parted and quoted as CSV is.
  *
- * The columns are the 1-D datasets of a group, by name, all of one length; or one dataset: a 1-D one is one column, of a 2-D
+ * The columns are the 1-D datasets of a group, in the order in which they were made if the group knows it, else by name, all of one length; or one dataset: a 1-D one is one column, of a 2-D
  * one each row is a row and the columns are c0, c1, ... Integers, floating point numbers (printed so that they read back as the
  * same; NaN is a missing value) and strings, of fixed and variable length; contiguous, chunked and filtered, as HDF5 reads
  * them. A virtual or external dataset is refused: where its source is missing HDF5 gives zeros.

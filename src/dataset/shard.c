@@ -70,7 +70,7 @@ cairn_status cairn_shard_write(const char *path, const cairn_shard_column *colum
 {
     cairn_quiet quiet = cairn_quiet_begin();
     cairn_sealed_writer writer;
-    cairn_status status = cairn_sealed_begin(&writer, path, error);
+    cairn_status status = cairn_sealed_begin_ordered(&writer, path, error);
     hid_t group = H5I_INVALID_HID;
 
     for (uint32_t i = 0; i < count && status == CAIRN_OK; i++) {

@@ -1,7 +1,7 @@
 /* Partitions of a table in columns: what `cairn data import` makes of text once, to be scanned many times.
  *
- * A shard is a sealed HDF5 file (snapshot/seal.h, kind "shard"). Its columns are the 1-D datasets of the root, contiguous
- * and little-endian: f64 (NaN is a missing value), i64, or texts of one width, padded with zeros. The group CAIRN_SHARD_CHECKS holds
+ * A shard is a sealed HDF5 file (snapshot/seal.h, kind "shard"). Its columns are the 1-D datasets of the root, in the order in which
+ * they were made, contiguous and little-endian: f64 (NaN is a missing value), i64, or texts of one width, padded with zeros. The group CAIRN_SHARD_CHECKS holds
  * under each column's name one u64 for every CAIRN_SHARD_RUN rows: the low word of the XXH3-128 of their bytes. So a reader of
  * some rows can tell whether they are as they were written, without reading the others. Any HDF5 reader can read it. */
 #ifndef CAIRN_DATASET_SHARD_H

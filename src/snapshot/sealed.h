@@ -46,6 +46,8 @@ typedef struct cairn_sealed_writer {
 
 /* Make path.tmp. */
 cairn_status cairn_sealed_begin(cairn_sealed_writer *writer, const char *path, cairn_error *error);
+/* The same, and the root knows in which order its links were made. */
+cairn_status cairn_sealed_begin_ordered(cairn_sealed_writer *writer, const char *path, cairn_error *error);
 /* Seal it, make it durable and rename it to path. On error nothing is left under either name. */
 cairn_status cairn_sealed_finish(cairn_sealed_writer *writer, cairn_sealed_kind kind, cairn_part_seal *seal,
                                  cairn_error *error);

@@ -16,7 +16,7 @@
 #define WRITEBACK_BYTES ((uint64_t)32 << 20)
 
 /* HDF5 forgets an error at the next call, so the story is told before anything is closed. */
-static hid_t create_file(const char *path, cairn_status *status, cairn_error *error)
+static hid_t create_file(const char *path, bool ordered, cairn_status *status, cairn_error *error)
 {
     hid_t file = H5I_INVALID_HID;
     hid_t creation = H5Pcreate(H5P_FILE_CREATE);
@@ -27,7 +27,8 @@ static hid_t create_file(const char *path, cairn_status *status, cairn_error *er
     if (creation >= 0 && access_list >= 0 && H5Pset_userblock(creation, CAIRN_SEAL_BYTES) >= 0 &&
         H5Pset_libver_bounds(access_list, H5F_LIBVER_V18, H5F_LIBVER_LATEST) >= 0 &&
         H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG) >= 0 &&
-        H5Pset_file_locking(access_list, false, true) >= 0) {
+        H5Pset_file_locking(access_list, false, true) >= 0 &&
+        (!ordered || H5Pset_link_creation_order(creation, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED) >= 0)) {
         file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access_list);
     }
     *status = file >= 0 ? CAIRN_OK : cairn_h5_fail(error, CAIRN_E_IO, path, "create");
@@ -36,7 +37,7 @@ static hid_t create_file(const char *path, cairn_status *status, cairn_error *er
     return file;
 }
 
-cairn_status cairn_sealed_begin(cairn_sealed_writer *writer, const char *path, cairn_error *error)
+static cairn_status begin(cairn_sealed_writer *writer, const char *path, bool ordered, cairn_error *error)
 {
     cairn_status status = CAIRN_E_BUG;
 
@@ -47,7 +48,7 @@ cairn_status cairn_sealed_begin(cairn_sealed_writer *writer, const char *path, c
         (size_t)snprintf(writer->temporary, sizeof writer->temporary, "%s.tmp", path) >= sizeof writer->temporary) {
         return cairn_fail(error, CAIRN_E_INVALID, "%.100s: path too long", path);
     }
-    writer->file = create_file(writer->temporary, &status, error);
+    writer->file = create_file(writer->temporary, ordered, &status, error);
     if (status != CAIRN_OK) {
         return status;
     }
@@ -58,6 +59,16 @@ cairn_status cairn_sealed_begin(cairn_sealed_writer *writer, const char *path, c
         return status;
     }
     return CAIRN_OK;
+}
+
+cairn_status cairn_sealed_begin(cairn_sealed_writer *writer, const char *path, cairn_error *error)
+{
+    return begin(writer, path, false, error);
+}
+
+cairn_status cairn_sealed_begin_ordered(cairn_sealed_writer *writer, const char *path, cairn_error *error)
+{
+    return begin(writer, path, true, error);
 }
 
 void cairn_sealed_abandon(cairn_sealed_writer *writer)

@@ -24,6 +24,8 @@ for n in 1 3; do
     scan_on $n --select '*' "$flights"
     expect_code 0 "all rows on $n"
     cmp -s "$out" "$room/all" || fail "all rows on $n: not those of the files"
+    scan_on $n --select '*' "$room/shards"
+    cmp -s "$out" "$room/all" || fail "all rows of shards on $n: not those of the files, or in other columns"
     for first in 1 777 60000 1000000; do
         scan_on $n --select origin,date --limit $first "$flights"
         awk -F , -v n=$first 'NR <= n + 1 { print $4 "," $1 }' "$room/all" >"$room/expected"
