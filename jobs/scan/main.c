@@ -45,7 +45,7 @@ static const char help_text[] =
     "  --limit N            print the first N groups, or rows, only\n"
     "  --strict             text where a number is needed, or a row with too few or too many fields, is an error\n"
     "  --delimiter C        one character, or tab; default: found in the first file, among , ; and tab\n"
-    "  --format F           table (default), csv or json\n"
+    "  --format F           table (default), csv, json, or with --output hdf5: a table that scan reads again\n"
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
@@ -88,14 +88,14 @@ static char parse_delimiter(job_fault *fault, const char *text)
 
 static cairn_format parse_format(job_fault *fault, const char *text)
 {
-    static const char *const names[] = {"table", "csv", "json"};
+    static const char *const names[] = {"table", "csv", "json", "hdf5"};
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         if (strcmp(text, names[i]) == 0) {
             return (cairn_format)i;
         }
     }
-    job_wrong(fault, "--format %s: must be table, csv or json", text);
+    job_wrong(fault, "--format %s: must be table, csv, json or hdf5", text);
     return CAIRN_FORMAT_TABLE;
 }
 
@@ -202,6 +202,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
     }
     o->paths = argv + optind;
     o->path_count = (size_t)(argc - optind);
+    if (o->format == CAIRN_FORMAT_HDF5 && o->output == NULL) {
+        job_wrong(fault, "--format hdf5 needs --output");
+    }
     if (o->path_count == 0) {
         job_wrong(fault, "no files or folders were named; see scan --help");
     }

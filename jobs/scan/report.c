@@ -60,6 +60,9 @@ static cairn_status print_to_file(scan *s, cairn_error *error)
 
 static cairn_status print_answer(scan *s, cairn_error *error)
 {
+    if (s->options.format == CAIRN_FORMAT_HDF5) {
+        return cairn_answer_write(s->options.output, &s->lead.total, &s->query, &s->plan.columns, error);
+    }
     if (s->options.output != NULL) {
         return print_to_file(s, error);
     }

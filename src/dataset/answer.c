@@ -1,6 +1,8 @@
 /* Sorting and printing groups: see answer.h. */
 #include "dataset/answer.h"
 
+#include "dataset/shard.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -511,4 +513,115 @@ cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_grou
     }
     free_rows(&a);
     return fflush(out) != 0 || ferror(out) != 0 ? CAIRN_E_IO : CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------- as columns */
+
+/* Whole numbers, each written as it is printed. */
+static bool are_whole(const answer *a, uint32_t k)
+{
+    bool whole = a->numeric[k];
+
+    for (uint32_t i = 0; i < a->count && whole; i++) {
+        cairn_number number = a->rows[i].number[k];
+        char text[CAIRN_NUMBER_TEXT];
+
+        whole = number.kind == CAIRN_NUMBER_FIXED && number.fixed % CAIRN_FIXED_ONE == 0 &&
+                cairn_whole_print(number.fixed / CAIRN_FIXED_ONE, text) == a->rows[i].key[k].bytes &&
+                memcmp(text, a->rows[i].key[k].text, a->rows[i].key[k].bytes) == 0;
+    }
+    return whole;
+}
+
+static uint32_t widest(const answer *a, uint32_t k)
+{
+    size_t width = 1;
+
+    for (uint32_t i = 0; i < a->count; i++) {
+        width = a->rows[i].key[k].bytes > width ? a->rows[i].key[k].bytes : width;
+    }
+    return width > UINT32_MAX ? UINT32_MAX : (uint32_t)width;
+}
+
+/* Of a group column only what loses nothing becomes numbers. */
+static cairn_shard_column make_column(const answer *a, uint32_t k)
+{
+    bool group = k < a->query->group_count;
+    bool counts = !group && (a->query->aggregate[k - a->query->group_count].kind == CAIRN_COUNT ||
+                             a->query->aggregate[k - a->query->group_count].kind == CAIRN_AGG_DISTINCT);
+    cairn_shard_column column = {.type = CAIRN_SHARD_F64, .width = 8};
+
+    if (counts || (group && are_whole(a, k))) {
+        column.type = CAIRN_SHARD_I64;
+    } else if (group) {
+        column.type = CAIRN_SHARD_TEXT;
+        column.width = widest(a, k);
+    }
+    return column;
+}
+
+static void put_cell(const answer *a, const row *r, uint32_t k, const cairn_shard_column *column, char *at)
+{
+    double value = NAN;
+    int64_t whole = 0;
+
+    if (column->type == CAIRN_SHARD_TEXT) {
+        memcpy(at, r->key[k].text, r->key[k].bytes); /* the rest is zeros */
+        return;
+    }
+    if (k < a->query->group_count) {
+        whole = r->number[k].fixed / CAIRN_FIXED_ONE;
+    } else if (!value_of(a, r, &a->query->aggregate[k - a->query->group_count], &value)) {
+        value = NAN;
+    } else if (column->type == CAIRN_SHARD_I64) {
+        whole = (int64_t)value;
+    }
+    memcpy(at, column->type == CAIRN_SHARD_I64 ? (const void *)&whole : (const void *)&value, 8);
+}
+
+static cairn_status fill_column(const answer *a, uint32_t k, cairn_shard_column *column, char **name)
+{
+    char text[600];
+    char *data;
+
+    name_of(a, k, text, sizeof text);
+    *column = make_column(a, k);
+    *name = strdup(text);
+    data = calloc(a->count + (size_t)1, column->width);
+    column->name = *name;
+    column->data = data;
+    if (*name == NULL || data == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    for (uint32_t i = 0; i < a->count; i++) {
+        put_cell(a, &a->rows[i], k, column, data + (size_t)i * column->width);
+    }
+    return CAIRN_OK;
+}
+
+cairn_status cairn_answer_write(const char *path, const cairn_groups *groups, const cairn_query *query,
+                                const cairn_columns *columns, cairn_error *error)
+{
+    answer a = {.groups = groups, .query = query, .columns = columns, .first = query->selects};
+    uint32_t count = query->group_count + query->aggregate_count - a.first;
+    cairn_shard_column *made = calloc(count + (size_t)1, sizeof *made);
+    char **names = calloc(count + (size_t)1, sizeof *names);
+    cairn_status status = made == NULL || names == NULL ? CAIRN_E_NOMEM : sort_rows(&a);
+
+    for (uint32_t k = 0; k < count && status == CAIRN_OK; k++) {
+        status = fill_column(&a, k + a.first, &made[k], &names[k]);
+    }
+    if (status == CAIRN_E_NOMEM) {
+        (void)cairn_fail(error, status, "%s: no memory for the answer", path);
+    } else {
+        status = cairn_shard_write(path, made, count, a.count, NULL, error);
+    }
+    for (uint32_t k = 0; k < count && made != NULL && names != NULL; k++) {
+        free((void *)(uintptr_t)made[k].data);
+        free(names[k]);
+    }
+    free(made);
+    free(names);
+    free_rows(&a);
+    return status;
 }

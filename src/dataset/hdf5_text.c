@@ -360,7 +360,7 @@ static cairn_status find_checks(const cairn_hdf5_text *t, hid_t group, column *c
     haddr_t offset = dataset < 0 ? HADDR_UNDEF : H5Dget_offset(dataset);
     uint64_t runs = (t->rows + CAIRN_SHARD_RUN - 1) / CAIRN_SHARD_RUN;
     bool fits = space >= 0 && H5Sget_simple_extent_npoints(space) == (hssize_t)runs && is_like(type, H5T_STD_U64LE) &&
-                (offset != HADDR_UNDEF || runs == 0) && c->raw.kind != CAIRN_RAW_NONE;
+                (runs == 0 || (offset != HADDR_UNDEF && c->raw.kind != CAIRN_RAW_NONE));
 
     c->raw.checks = fits && runs > 0 ? offset : 0;
     if (dataset >= 0) {

@@ -123,6 +123,31 @@ expect_text "$out" "^z: text of up to 3 bytes: not as a number is printed: '007'
 expect_text "$out" "^w: text of up to 20 bytes: no number that is a double's: '12345678901234567890'" "too many digits"
 same "types" "$room/types.csv" "$room/types" --agg 'count,sum(k),sum(v),max(v),sum(m),sum(z),sum(w)'
 
+echo "- tables without rows, and answers that become tables"
+echo 'a,b' >"$room/header.csv"
+run "$cairn" data import "$room/nothing" "$room/header.csv"
+expect_code 0 "a header alone"
+run "$cairn" data check "$room/nothing"
+expect_text "$out" '^whole: 0 rows$' "a header alone"
+same "no rows" "$room/header.csv" "$room/nothing" --agg 'count,sum(b),count(a)'
+write() { # OPTIONS...: the answer as a table, and as text
+    run mpirun "${raw[@]}" -n 2 "$jobs/scan" --format hdf5 --output "$room/answer.h5" "$@" "$top/data/flights"
+    expect_code 0 "an answer as a table: $*"
+    run "$cairn" data check "$room/answer.h5"
+    expect_code 0 "an answer as a table: $*"
+    scan_on 2 "$@" "$top/data/flights"
+    cp "$out" "$room/expected"
+    scan_on 2 --select '*' "$room/answer.h5"
+    expect_code 0 "an answer as a table, read again: $*"
+    cmp -s "$out" "$room/expected" || fail "an answer as a table: another one than as text: $*"
+}
+write --group-by origin,distance --agg 'count,mean(delay),sum(delay),stddev(delay),approx_distinct(destination)' --order-by 'sum(delay) desc' --limit 2000
+write --select date,delay,origin --where "delay > 500"
+write --agg 'count,min(delay)'
+write --group-by origin --where "delay > 1e9"
+scan_on 2 --format hdf5 "$top/data/flights"
+expect_code 3 "hdf5 without --output"
+
 echo "- what is refused, and leaves nothing"
 refused() {
     local code=$1 pattern=$2
