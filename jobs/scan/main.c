@@ -49,6 +49,7 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
+    "  --memory BYTES       end with an error when the groups take more than that in some process (default: no limit)\n"
     "  --hdf5 PATH          what is read of HDF5 files: a group, whose datasets of one dimension are the columns "
     "(default:\n"
     "                       the root), or a dataset; of one of two dimensions the columns are c0, c1, ...\n"
@@ -135,6 +136,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"read-rate", required_argument, NULL, 'r'},
         {"block-size", required_argument, NULL, 'b'},
         {"hdf5", required_argument, NULL, 'H'},
+        {"memory", required_argument, NULL, 'M'},
         {"replica", required_argument, NULL, 'R'},
         {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
@@ -151,6 +153,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
                 break;
             }
             o->replica[o->replica_count++] = optarg;
+            break;
+        case 'M':
+            o->memory = parse_bytes(fault, "--memory", optarg, 1000000);
             break;
         case 'H':
             o->inside = optarg;

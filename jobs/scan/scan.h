@@ -27,6 +27,7 @@ typedef struct scan_options {
     cairn_format format;
     uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
     uint64_t block_bytes; /* 0: the plan's choice */
+    uint64_t memory;      /* bytes of groups in each process; 0: as many as there are */
     const char *inside;   /* of HDF5 files */
     char *replica[CAIRN_REPLICAS_MAX];
     size_t replica_count;

@@ -283,6 +283,32 @@ static cairn_status lead_message(scan *s, const cairn_message *message, uint32_t
     return status;
 }
 
+static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *error)
+{
+    cairn_pack pack = {0};
+
+    s->failed = true;
+    cairn_pack_u32(&pack, s->epoch);
+    cairn_pack_u32(&pack, (uint32_t)scan_exit_code(why));
+    cairn_pack_text(&pack, error->text, strlen(error->text));
+    return send_pack(s, 0, TAG_ERROR, &pack);
+}
+
+/* --memory: better to say so than to be ended by the kernel. */
+static cairn_status check_memory(const scan *s, const cairn_groups *more, cairn_error *error)
+{
+    uint64_t bytes = cairn_groups_bytes(&s->groups) + cairn_groups_bytes(more);
+    char need[40], limit[40];
+
+    if (s->options.memory == 0 || bytes <= s->options.memory) {
+        return CAIRN_OK;
+    }
+    scan_bytes_text(bytes, need, sizeof need);
+    scan_bytes_text(s->options.memory, limit, sizeof limit);
+    return cairn_fail(error, CAIRN_E_INVALID, "the groups take %s at process %u, and --memory allows %s", need, s->id,
+                      limit);
+}
+
 static cairn_status take_hedged(scan *s, uint32_t from, cairn_unpack *unpack)
 {
     cairn_division_event event = {.kind = CAIRN_DIVISION_HEDGED, .process = from};
@@ -321,11 +347,15 @@ static cairn_status take_part(scan *s, uint32_t from, cairn_unpack *unpack)
     if (!scan_take_tally(s, from, unpack)) {
         return CAIRN_E_CORRUPT;
     }
+    cairn_error error = {CAIRN_OK, ""};
     cairn_status status = cairn_groups_unpack(&part, unpack);
     if (status == CAIRN_OK) {
         status = cairn_groups_merge(&lead->total, &part);
     }
     cairn_groups_free(&part);
+    if (status == CAIRN_OK && check_memory(s, &lead->total, &error) != CAIRN_OK) {
+        return tell_error(s, error.status, &error);
+    }
     if (status != CAIRN_OK) {
         return status;
     }
@@ -449,17 +479,6 @@ static cairn_status send_part(scan *s)
     return send_pack(s, 0, TAG_PART, &pack);
 }
 
-static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *error)
-{
-    cairn_pack pack = {0};
-
-    s->failed = true;
-    cairn_pack_u32(&pack, s->epoch);
-    cairn_pack_u32(&pack, (uint32_t)scan_exit_code(why));
-    cairn_pack_text(&pack, error->text, strlen(error->text));
-    return send_pack(s, 0, TAG_ERROR, &pack);
-}
-
 /* What was read as the second of a block. */
 static cairn_status send_hedged(scan *s, const cairn_lease *lease)
 {
@@ -558,6 +577,9 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
         *outcome = *outcome == CAIRN_READ_AGAIN ? CAIRN_READ_MORE : *outcome;
     }
     s->own.busy += scan_now() - began;
+    if (status == CAIRN_OK) {
+        status = check_memory(s, &s->apart, error);
+    }
     if (status == CAIRN_OK && s->options.read_rate > 0) {
         double now = scan_now();
         double cost = (double)(cairn_reader_bytes(s->reader) - before) / (double)s->options.read_rate;

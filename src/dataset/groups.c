@@ -250,6 +250,14 @@ cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const ca
     return status;
 }
 
+size_t cairn_groups_bytes(const cairn_groups *groups)
+{
+    size_t sketches = (size_t)groups->sketch_count * groups->count * sizeof(cairn_sketch);
+
+    return (size_t)groups->room * groups->stride + groups->key_room +
+           ((size_t)groups->slot_mask + 1) * sizeof *groups->slots + sketches;
+}
+
 static int by_position(const void *a, const void *b, void *context)
 {
     const cairn_groups *groups = context;

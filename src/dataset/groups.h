@@ -145,6 +145,9 @@ CAIRN_MUST_CHECK cairn_status cairn_groups_add(cairn_groups *groups, cairn_group
 /* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
 
+/* Memory that it takes, but for sums of wide numbers. */
+size_t cairn_groups_bytes(const cairn_groups *groups);
+
 /* Of a select: keep `most` rows, the first ones by their positions. CAIRN_E_NOMEM. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_keep_first(cairn_groups *groups, uint64_t most);
 
