@@ -1,5 +1,5 @@
-/* Making and comparing plans: see plan.h for how files are cut. */
-#include "dataset/plan.h"
+/* Making plans: see plan.h for how files are cut. */
+#include "dataset/plan_parts.h"
 
 #include "dataset/catalogue.h"
 
@@ -11,29 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PLAN_MAGIC = 0x364c5043, PATH_BYTES_MAX = CAIRN_PLAN_PATH_BYTES, END_BYTES = 1 << 16 }; /* "CPL6" */
-
 /* While the plan is made: what the samples hold in each column. */
 typedef struct sampled {
     char *bytes;
     uint64_t *numbers, *others; /* [columns] */
 } sampled;
-
-static cairn_status status_of_errno(void)
-{
-    switch (errno) {
-    case ENOENT:
-    case ENOTDIR:
-        return CAIRN_E_NOT_FOUND;
-    case EACCES:
-    case EPERM:
-        return CAIRN_E_ACCESS;
-    case ENOMEM:
-        return CAIRN_E_NOMEM;
-    default:
-        return CAIRN_E_IO;
-    }
-}
 
 static cairn_status add_path(cairn_plan *plan, const char *path)
 {
@@ -50,62 +32,6 @@ static cairn_status add_path(cairn_plan *plan, const char *path)
     }
     plan->file_count++;
     return CAIRN_OK;
-}
-
-/* n1 is n1.cluster. */
-static bool is_this_host(const char *name, size_t bytes)
-{
-    char own[256] = "";
-    const char *dot = memchr(name, '.', bytes);
-
-    if (gethostname(own, sizeof own - 1) != 0) {
-        return false;
-    }
-    if (strlen(own) == bytes && memcmp(own, name, bytes) == 0) {
-        return true;
-    }
-    if (dot != NULL && strchr(own, '.') != NULL) {
-        return false; /* both are whole names, of two hosts */
-    }
-    bytes = dot == NULL ? bytes : (size_t)(dot - name);
-    return strcspn(own, ".") == bytes && memcmp(own, name, bytes) == 0;
-}
-
-cairn_place_is cairn_place_parse(const char *replica, const char **folder)
-{
-    size_t bytes = strcspn(replica, ":/");
-
-    *folder = replica;
-    if (bytes == 0 || replica[bytes] != ':') {
-        return CAIRN_PLACE_SHARED;
-    }
-    *folder = replica + bytes + 1;
-    return is_this_host(replica, bytes) ? CAIRN_PLACE_NEAR : CAIRN_PLACE_FAR;
-}
-
-cairn_place_is cairn_plan_place_is(const cairn_plan *plan, uint32_t place)
-{
-    const char *folder;
-
-    return place == 0 ? CAIRN_PLACE_SHARED : cairn_place_parse(plan->replica[place - 1], &folder);
-}
-
-bool cairn_plan_has_hosts(const cairn_plan *plan)
-{
-    bool has = false;
-
-    for (uint32_t i = 1; i < cairn_plan_places(plan); i++) {
-        has = has || cairn_plan_place_is(plan, i) != CAIRN_PLACE_SHARED;
-    }
-    return has;
-}
-
-/* NULL: it is on another host. */
-static const char *folder_here(const cairn_plan *plan, uint32_t replica)
-{
-    const char *folder;
-
-    return cairn_place_parse(plan->replica[replica], &folder) == CAIRN_PLACE_FAR ? NULL : folder;
 }
 
 static bool ends_with(const char *name, size_t length, const char *ending)
@@ -139,17 +65,9 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* The name behind the last slash. */
-static const char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash == NULL ? path : slash + 1;
-}
-
 static int by_name_of_path(const void *a, const void *b)
 {
-    return strcmp(name_of(((const cairn_plan_file *)a)->path), name_of(((const cairn_plan_file *)b)->path));
+    return strcmp(plan_name_of(((const cairn_plan_file *)a)->path), plan_name_of(((const cairn_plan_file *)b)->path));
 }
 
 /* With replicas: what they have and the folder has not. A folder that cannot be read has nothing. */
@@ -159,14 +77,14 @@ static cairn_status add_missing(cairn_plan *plan, const char *folder, uint32_t f
     char path[PATH_BYTES_MAX];
 
     for (uint32_t i = 0; i < plan->replica_count; i++) {
-        const char *place = folder_here(plan, i);
+        const char *place = plan_folder_here(plan, i);
         struct dirent **entries = NULL;
         int count = place == NULL ? 0 : scandir(place, &entries, is_data_file, by_name);
 
         for (int k = 0; k < count; k++) {
             bool known = false;
             for (uint32_t f = first; f < plan->file_count && !known; f++) {
-                known = strcmp(name_of(plan->files[f].path), entries[k]->d_name) == 0;
+                known = strcmp(plan_name_of(plan->files[f].path), entries[k]->d_name) == 0;
             }
             int length = snprintf(path, sizeof path, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/",
                                   entries[k]->d_name);
@@ -220,7 +138,7 @@ static cairn_status add_catalogue(cairn_plan *plan, const char *folder, bool *ta
     char path[PATH_BYTES_MAX];
 
     for (uint32_t i = 0; i <= plan->replica_count && status == CAIRN_E_NOT_FOUND; i++) {
-        const char *place = i == 0 ? folder : folder_here(plan, i - 1);
+        const char *place = i == 0 ? folder : plan_folder_here(plan, i - 1);
 
         if (place != NULL) {
             (void)snprintf(path, sizeof path, "%s/" CAIRN_CATALOGUE_NAME, place);
@@ -258,7 +176,7 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
     struct stat about;
 
     if (count < 0 && plan->replica_count == 0) {
-        return cairn_fail(error, status_of_errno(), "%s: %s", folder, strerror(errno));
+        return cairn_fail(error, plan_status_of_errno(), "%s: %s", folder, strerror(errno));
     }
     uint32_t before = plan->file_count;
     bool taken = false;
@@ -289,8 +207,8 @@ static cairn_status add_folder(cairn_plan *plan, const char *folder, cairn_error
     }
     if (status == CAIRN_OK && plan->file_count == before && gone != 0) {
         errno = gone;
-        status =
-            cairn_fail(error, status_of_errno(), "%s: %s, and no replica has a file of it", folder, strerror(gone));
+        status = cairn_fail(error, plan_status_of_errno(), "%s: %s, and no replica has a file of it", folder,
+                            strerror(gone));
     } else if (status == CAIRN_OK && plan->file_count == before) {
         status = cairn_fail(error, CAIRN_E_INVALID,
                             "%s: the folder holds no .csv, .tsv or .txt file, compressed or not, and no .h5", folder);
@@ -308,7 +226,7 @@ static cairn_status add_pattern(cairn_plan *plan, const char *pattern, cairn_err
     if (code != 0) {
         return code == GLOB_NOSPACE   ? CAIRN_E_NOMEM
                : code == GLOB_NOMATCH ? cairn_fail(error, CAIRN_E_NOT_FOUND, "%s: no file of such a name", pattern)
-                                      : cairn_fail(error, status_of_errno(), "%s: %s", pattern, strerror(errno));
+                                      : cairn_fail(error, plan_status_of_errno(), "%s: %s", pattern, strerror(errno));
     }
     for (size_t i = 0; i < found.gl_pathc && status == CAIRN_OK; i++) {
         bool folder = stat(found.gl_pathv[i], &about) == 0 && S_ISDIR(about.st_mode);
@@ -397,30 +315,6 @@ static cairn_status unpack_sample(const cairn_plan *plan, cairn_plan_file *file,
     return status;
 }
 
-cairn_status cairn_plan_ends(int fd, uint64_t bytes, const char *path, cairn_digest *ends, cairn_error *error)
-{
-    size_t one = bytes < END_BYTES ? (size_t)bytes : (size_t)END_BYTES;
-    char *both = malloc(2 * (size_t)END_BYTES);
-    cairn_status status = both == NULL ? cairn_fail(error, CAIRN_E_NOMEM, "%s: sample", path) : CAIRN_OK;
-
-    for (int end = 0; end < 2 && status == CAIRN_OK; end++) {
-        uint64_t from = end == 0 ? 0 : bytes - one;
-        for (size_t at = 0; at < one && status == CAIRN_OK;) {
-            ssize_t got = pread(fd, both + (size_t)end * one + at, one - at, (off_t)(from + at));
-            if (got <= 0 && !(got < 0 && errno == EINTR)) {
-                status = cairn_fail(error, CAIRN_E_IO, "%s: %s", path,
-                                    got < 0 ? strerror(errno) : "became shorter while it was read");
-            }
-            at += got > 0 ? (size_t)got : 0;
-        }
-    }
-    if (status == CAIRN_OK) {
-        *ends = cairn_digest_of(both, 2 * one);
-    }
-    free(both);
-    return status;
-}
-
 /* A file as it is in one of its places. */
 static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const char *path, sampled *s,
                                   cairn_error *error)
@@ -431,7 +325,7 @@ static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, &about) != 0) {
-        status = cairn_fail(error, status_of_errno(), "%s: %s", path, strerror(errno));
+        status = cairn_fail(error, plan_status_of_errno(), "%s: %s", path, strerror(errno));
         goto out;
     }
     if (!S_ISREG(about.st_mode)) {
@@ -456,7 +350,7 @@ static cairn_status look_at_place(cairn_plan *plan, cairn_plan_file *file, const
             continue;
         }
         if (got <= 0) {
-            status = cairn_fail(error, got < 0 ? status_of_errno() : CAIRN_E_IO, "%s: %s", path,
+            status = cairn_fail(error, got < 0 ? plan_status_of_errno() : CAIRN_E_IO, "%s: %s", path,
                                 got < 0 ? strerror(errno) : "became shorter while it was read");
             goto out;
         }
@@ -473,138 +367,6 @@ out:
         (void)close(fd);
     }
     return status;
-}
-
-/* What a file is like in each of its places. */
-typedef struct places {
-    bool there[1 + CAIRN_REPLICAS_MAX];
-    uint64_t bytes[1 + CAIRN_REPLICAS_MAX];
-    cairn_digest ends[1 + CAIRN_REPLICAS_MAX];
-} places;
-
-static cairn_status measure(const cairn_plan *plan, uint32_t file, uint32_t place, places *p, cairn_error *error)
-{
-    uint64_t promised = plan->files[file].promised;
-    char path[PATH_BYTES_MAX];
-    struct stat about;
-    cairn_status status;
-    int fd;
-
-    cairn_plan_place(plan, file, place, path);
-    if (cairn_plan_place_is(plan, place) == CAIRN_PLACE_FAR) {
-        return cairn_fail(error, CAIRN_E_NOT_FOUND, "%s: on another host", path);
-    }
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
-        status = cairn_fail(error, fd < 0 ? status_of_errno() : CAIRN_E_INVALID, "%s: %s", path,
-                            fd < 0 ? strerror(errno) : "is no file");
-    } else {
-        p->bytes[place] = (uint64_t)about.st_size;
-        status = promised > 0 && promised != p->bytes[place]
-                     ? cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but the catalogue says %llu", path,
-                                  (unsigned long long)p->bytes[place], (unsigned long long)promised)
-                     : cairn_plan_ends(fd, p->bytes[place], path, &p->ends[place], error);
-        p->there[place] = status == CAIRN_OK;
-    }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return status;
-}
-
-/* A compressed file, or a shard, says itself whether it is whole: all of it is read. */
-static bool is_whole(const cairn_plan *plan, uint32_t file, uint32_t place, char *piece)
-{
-    char path[PATH_BYTES_MAX];
-    cairn_error error;
-    cairn_packed *packed = NULL;
-    cairn_packing packing;
-    ssize_t head;
-    size_t got = CAIRN_SAMPLE_BYTES;
-    bool whole = true;
-    int fd;
-
-    cairn_plan_place(plan, file, place, path);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    head = fd < 0 ? -1 : pread(fd, piece, CAIRN_SAMPLE_BYTES, 0);
-    packing = head < 0 ? CAIRN_NOT_PACKED : cairn_packing_of(piece, (size_t)head);
-    if (packing != CAIRN_NOT_PACKED && packing != CAIRN_HDF5 && cairn_packed_open(&packed, packing, NULL) == CAIRN_OK) {
-        while (whole && got == CAIRN_SAMPLE_BYTES) {
-            whole = cairn_packed_read(packed, fd, path, piece, CAIRN_SAMPLE_BYTES, &got, &error) == CAIRN_OK;
-        }
-    }
-    if (packing == CAIRN_HDF5 && plan->files[file].promised > 0) {
-        uint64_t rows = 0;
-
-        whole = cairn_shard_check(path, NULL, &rows, &error) == CAIRN_OK;
-    }
-    cairn_packed_close(packed);
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return whole;
-}
-
-static bool agree(const places *p, uint32_t a, uint32_t b)
-{
-    return p->there[a] && p->there[b] && p->bytes[a] == p->bytes[b] && cairn_digest_equal(p->ends[a], p->ends[b]);
-}
-
-/* The one with which most of the places agree, itself too. Is that more than half of them? Else *other differs. */
-static bool find_majority(const places *p, uint32_t count, uint32_t *chosen, uint32_t *other)
-{
-    uint32_t there = 0, best = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t same = 0;
-        for (uint32_t k = 0; k < count; k++) {
-            same += agree(p, i, k);
-        }
-        there += p->there[i];
-        *chosen = same > best ? i : *chosen;
-        best = same > best ? same : best;
-    }
-    for (uint32_t k = 0; k < count; k++) {
-        *other = p->there[k] && !agree(p, *chosen, k) ? k : *other;
-    }
-    return 2 * best > there;
-}
-
-/* The place to go by: where they differ the one that most of them agree with. If there is none, compressed files and shards
- * that are damaged do not count; and then nobody can tell which of them is right. */
-static cairn_status choose_place(const cairn_plan *plan, uint32_t file, char *piece, uint32_t *chosen,
-                                 cairn_error *error)
-{
-    char paths[2][PATH_BYTES_MAX];
-    uint32_t count = cairn_plan_places(plan), there = 0, other = 0;
-    cairn_error first = {CAIRN_OK, ""};
-    places p = {{false}, {0}, {{0, 0}}};
-
-    for (uint32_t i = 0; i < count; i++) {
-        cairn_status status = measure(plan, file, i, &p, error);
-        if (status == CAIRN_E_NOMEM) {
-            return status;
-        }
-        first = i == 0 && status != CAIRN_OK ? *error : first;
-        there += p.there[i];
-    }
-    if (there == 0) {
-        *error = first;
-        return cairn_wrap(error, first.status, "no replica has it");
-    }
-    if (find_majority(&p, count, chosen, &other)) {
-        return CAIRN_OK;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        p.there[i] = p.there[i] && is_whole(plan, file, i, piece);
-    }
-    if (find_majority(&p, count, chosen, &other)) {
-        return CAIRN_OK;
-    }
-    cairn_plan_place(plan, file, *chosen, paths[0]);
-    cairn_plan_place(plan, file, other, paths[1]);
-    return cairn_fail(error, CAIRN_E_INVALID, "%.1000s and %.1000s are different files: which one is right?", paths[0],
-                      paths[1]);
 }
 
 /* Its first rows may be damaged there, and not in another place that is like it. */
@@ -633,7 +395,7 @@ static cairn_status look_at_file(cairn_plan *plan, cairn_plan_file *file, sample
     char path[PATH_BYTES_MAX];
     uint32_t place = 0;
     uint32_t index = (uint32_t)(file - plan->files);
-    cairn_status status = plan->replica_count > 0 ? choose_place(plan, index, s->bytes, &place, error) : CAIRN_OK;
+    cairn_status status = plan->replica_count > 0 ? plan_choose_place(plan, index, s->bytes, &place, error) : CAIRN_OK;
 
     cairn_plan_place(plan, index, place, path);
     if (status == CAIRN_OK) {
@@ -659,7 +421,7 @@ static cairn_status check_names(const cairn_plan *plan, char *const *paths, size
     }
     for (uint32_t i = 0; i < plan->file_count && plan->replica_count > 0; i++) {
         for (uint32_t k = 0; k < i; k++) {
-            if (strcmp(name_of(plan->files[i].path), name_of(plan->files[k].path)) == 0) {
+            if (strcmp(plan_name_of(plan->files[i].path), plan_name_of(plan->files[k].path)) == 0) {
                 return cairn_fail(error, CAIRN_E_INVALID, "%s and %s: replicas cannot tell files of one name apart",
                                   plan->files[k].path, plan->files[i].path);
             }
@@ -674,15 +436,15 @@ static bool is_replicated_folder(const cairn_plan *plan, const char *path)
     struct stat about;
     char place[PATH_BYTES_MAX];
 
-    for (uint32_t i = 0; name_of(path)[0] != '\0' && i < plan->replica_count; i++) { /* a file would be there */
-        const char *folder = folder_here(plan, i);
+    for (uint32_t i = 0; plan_name_of(path)[0] != '\0' && i < plan->replica_count; i++) { /* a file would be there */
+        const char *folder = plan_folder_here(plan, i);
 
-        (void)snprintf(place, sizeof place, "%s/%s", folder == NULL ? "" : folder, name_of(path));
+        (void)snprintf(place, sizeof place, "%s/%s", folder == NULL ? "" : folder, plan_name_of(path));
         if (folder != NULL && stat(place, &about) == 0) {
             return false;
         }
     }
-    return strpbrk(path, "*?[") == NULL && is_data_name(name_of(path)) == 0;
+    return strpbrk(path, "*?[") == NULL && is_data_name(plan_name_of(path)) == 0;
 }
 
 static cairn_status take_replicas(cairn_plan *plan, const cairn_plan_options *options, cairn_error *error)
@@ -749,7 +511,7 @@ static uint64_t cut(cairn_plan *plan, cairn_block *blocks)
     return count;
 }
 
-static cairn_status make_blocks(cairn_plan *plan, cairn_error *error)
+cairn_status plan_make_blocks(cairn_plan *plan, cairn_error *error)
 {
     plan->bytes = 0;
     for (uint32_t i = 0; i < plan->file_count; i++) {
@@ -806,7 +568,7 @@ cairn_status cairn_plan_make(cairn_plan *plan, char *const *paths, size_t path_c
     }
     if (status == CAIRN_OK) {
         plan->numeric = calloc(plan->columns.count + (size_t)1, sizeof *plan->numeric);
-        status = plan->numeric == NULL ? CAIRN_E_NOMEM : make_blocks(plan, error);
+        status = plan->numeric == NULL ? CAIRN_E_NOMEM : plan_make_blocks(plan, error);
     }
     for (uint32_t i = 0; i < plan->columns.count && status == CAIRN_OK; i++) {
         plan->numeric[i] = s.numbers[i] > 0 && s.others[i] == 0;
@@ -840,25 +602,6 @@ void cairn_plan_free(cairn_plan *plan)
     memset(plan, 0, sizeof *plan);
 }
 
-uint32_t cairn_plan_places(const cairn_plan *plan)
-{
-    return 1 + plan->replica_count;
-}
-
-void cairn_plan_place(const cairn_plan *plan, uint32_t file, uint32_t place, char path[CAIRN_PLAN_PATH_BYTES])
-{
-    const char *own = plan->files[file].path;
-
-    if (place == 0) {
-        (void)snprintf(path, PATH_BYTES_MAX, "%s", own);
-    } else {
-        const char *folder;
-
-        (void)cairn_place_parse(plan->replica[place - 1], &folder);
-        (void)snprintf(path, PATH_BYTES_MAX, "%s/%s", folder, name_of(own));
-    }
-}
-
 cairn_packed_part cairn_plan_part(const cairn_plan *plan, uint32_t block)
 {
     return (cairn_packed_part){.inside = plan->inside,
@@ -878,147 +621,4 @@ uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block)
     const cairn_plan_file *file = &plan->files[range->file];
 
     return file->packing == CAIRN_NOT_PACKED ? range->end - range->start : file->bytes / file->block_count;
-}
-
-void cairn_plan_pack(const cairn_plan *plan, cairn_pack *pack)
-{
-    cairn_pack_u32(pack, PLAN_MAGIC);
-    cairn_pack_u8(pack, (uint8_t)plan->delimiter);
-    cairn_pack_u64(pack, plan->block_bytes);
-    cairn_pack_u32(pack, plan->columns.count);
-    for (uint32_t i = 0; i < plan->columns.count; i++) {
-        cairn_pack_text(pack, plan->columns.name[i], strlen(plan->columns.name[i]));
-        cairn_pack_u8(pack, plan->numeric[i]);
-    }
-    cairn_pack_u32(pack, plan->file_count);
-    for (uint32_t i = 0; i < plan->file_count; i++) {
-        const cairn_plan_file *file = &plan->files[i];
-        cairn_pack_text(pack, file->path, strlen(file->path));
-        cairn_pack_u64(pack, file->bytes);
-        cairn_pack_u64(pack, file->data_start);
-        cairn_pack_u64(pack, (uint64_t)file->modified_s);
-        cairn_pack_u64(pack, (uint64_t)file->modified_ns);
-        cairn_pack_u64(pack, file->ends.high);
-        cairn_pack_u64(pack, file->ends.low);
-        cairn_pack_u8(pack, file->careful);
-        cairn_pack_u8(pack, file->packing);
-        cairn_pack_u64(pack, file->rows);
-        cairn_pack_u8(pack, file->is_shard);
-    }
-    cairn_pack_text(pack, plan->inside, strlen(plan->inside));
-    cairn_pack_u32(pack, plan->replica_count);
-    for (uint32_t i = 0; i < plan->replica_count; i++) {
-        cairn_pack_text(pack, plan->replica[i], strlen(plan->replica[i]));
-    }
-}
-
-/* A text as a new string; NULL when there is none or no memory. */
-static char *unpack_string(cairn_unpack *unpack)
-{
-    size_t bytes;
-    const uint8_t *text = cairn_unpack_text(unpack, &bytes);
-    char *copy = text == NULL || memchr(text, 0, bytes) != NULL ? NULL : malloc(bytes + 1);
-
-    if (copy == NULL) {
-        unpack->bad = true;
-        return NULL;
-    }
-    memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    return copy;
-}
-
-static void unpack_file(cairn_plan_file *file, cairn_unpack *unpack)
-{
-    file->path = unpack_string(unpack);
-    file->bytes = cairn_unpack_u64(unpack);
-    file->data_start = cairn_unpack_u64(unpack);
-    file->modified_s = (int64_t)cairn_unpack_u64(unpack);
-    file->modified_ns = (int64_t)cairn_unpack_u64(unpack);
-    file->ends.high = cairn_unpack_u64(unpack);
-    file->ends.low = cairn_unpack_u64(unpack);
-    file->careful = cairn_unpack_u8(unpack) != 0;
-    file->packing = cairn_unpack_u8(unpack);
-    file->rows = cairn_unpack_u64(unpack);
-    file->is_shard = cairn_unpack_u8(unpack) != 0;
-    if (file->packing > CAIRN_HDF5 || file->bytes > (uint64_t)INT64_MAX ||
-        file->data_start > (file->packing == CAIRN_NOT_PACKED ? file->bytes : CAIRN_SAMPLE_BYTES)) {
-        unpack->bad = true;
-    }
-}
-
-cairn_status cairn_plan_unpack(cairn_plan *plan, cairn_unpack *unpack)
-{
-    uint64_t total = 0;
-
-    memset(plan, 0, sizeof *plan);
-    uint32_t magic = cairn_unpack_u32(unpack);
-    plan->delimiter = (char)cairn_unpack_u8(unpack);
-    plan->block_bytes = cairn_unpack_u64(unpack);
-    uint32_t columns = cairn_unpack_u32(unpack);
-    if (!unpack->bad && magic != PLAN_MAGIC) {
-        return CAIRN_E_VERSION;
-    }
-    if (unpack->bad || plan->block_bytes == 0 || columns == 0 || columns > CAIRN_COLUMNS_MAX) {
-        return CAIRN_E_CORRUPT;
-    }
-    plan->columns.name = calloc(columns, sizeof *plan->columns.name);
-    plan->numeric = calloc(columns, sizeof *plan->numeric);
-    unpack->bad = unpack->bad || plan->columns.name == NULL || plan->numeric == NULL;
-    for (uint32_t i = 0; i < columns && !unpack->bad; i++) {
-        plan->columns.name[plan->columns.count++] = unpack_string(unpack);
-        plan->numeric[i] = cairn_unpack_u8(unpack) != 0;
-    }
-    uint32_t files = cairn_unpack_u32(unpack);
-    if (files > cairn_unpack_left(unpack) / 62) { /* each takes that many bytes at least */
-        unpack->bad = true;
-    }
-    plan->files = unpack->bad ? NULL : calloc(files + (size_t)1, sizeof *plan->files);
-    for (uint32_t i = 0; plan->files != NULL && i < files && !unpack->bad; i++) {
-        unpack_file(&plan->files[plan->file_count++], unpack);
-        total += plan->files[i].bytes / plan->block_bytes;
-    }
-    plan->inside = unpack_string(unpack);
-    uint32_t replicas = cairn_unpack_u32(unpack);
-    if (replicas > CAIRN_REPLICAS_MAX) {
-        unpack->bad = true;
-    }
-    plan->replica = unpack->bad ? NULL : calloc(replicas + (size_t)1, sizeof *plan->replica);
-    for (uint32_t i = 0; plan->replica != NULL && i < replicas && !unpack->bad; i++) {
-        plan->replica[plan->replica_count++] = unpack_string(unpack);
-    }
-    if (unpack->bad || plan->files == NULL || plan->inside == NULL || plan->replica == NULL || total > 1u << 29 ||
-        make_blocks(plan, NULL) != CAIRN_OK) {
-        cairn_plan_free(plan);
-        return CAIRN_E_CORRUPT;
-    }
-    return CAIRN_OK;
-}
-
-cairn_status cairn_plan_compare(const cairn_plan *then, const cairn_plan *now, cairn_error *error)
-{
-    for (uint32_t i = 0; i < then->file_count && i < now->file_count; i++) {
-        const cairn_plan_file *a = &then->files[i], *b = &now->files[i];
-        if (strcmp(a->path, b->path) != 0) {
-            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was %s when the snapshot was taken", b->path, a->path);
-        }
-        if (a->bytes != b->bytes) {
-            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: has %llu bytes, but had %llu when the snapshot was taken",
-                              b->path, (unsigned long long)b->bytes, (unsigned long long)a->bytes);
-        }
-        if (a->modified_s != b->modified_s || a->modified_ns != b->modified_ns || a->data_start != b->data_start ||
-            !cairn_digest_equal(a->ends, b->ends)) {
-            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was changed since the snapshot was taken", b->path);
-        }
-    }
-    if (then->file_count != now->file_count) {
-        const cairn_plan *longer = then->file_count > now->file_count ? then : now;
-        uint32_t index = then->file_count > now->file_count ? now->file_count : then->file_count;
-        return cairn_fail(error, CAIRN_E_MISMATCH, "%s: was %s since the snapshot was taken", longer->files[index].path,
-                          longer == now ? "added" : "taken away");
-    }
-    if (then->delimiter != now->delimiter || then->block_bytes != now->block_bytes) {
-        return cairn_fail(error, CAIRN_E_MISMATCH, "the delimiter or the block size is not the snapshot's");
-    }
-    return CAIRN_OK;
 }

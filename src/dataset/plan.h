@@ -109,6 +109,9 @@ bool cairn_plan_is_apart(const cairn_plan *plan, uint32_t block);
 /* Digest of what tells a file's copies from other files. CAIRN_E_IO names path. */
 CAIRN_MUST_CHECK cairn_status cairn_plan_ends(int fd, uint64_t bytes, const char *path, cairn_digest *ends,
                                               cairn_error *error);
+/* These bytes of a file that has them in the plan. CAIRN_E_MISMATCH: it became shorter; CAIRN_E_IO. */
+CAIRN_MUST_CHECK cairn_status cairn_plan_read(int fd, void *to, size_t bytes, uint64_t offset, const char *path,
+                                              cairn_error *error);
 /* Of the file, for saying how far one is. */
 uint64_t cairn_plan_block_bytes(const cairn_plan *plan, uint32_t block);
 

@@ -5,9 +5,7 @@
 #include "dataset/reader_parts.h"
 #include "dataset/shard.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static const char nothing[CAIRN_CSV_SLACK];
 
@@ -73,24 +71,6 @@ static cairn_status find_columns(cairn_reader *reader, uint32_t file, const char
     return CAIRN_OK;
 }
 
-static cairn_status read_whole(cairn_reader *reader, uint32_t file, int fd, const char *path, void *to, size_t bytes,
-                               uint64_t offset, cairn_error *error)
-{
-    for (size_t at = 0; at < bytes;) {
-        ssize_t got = pread(fd, (char *)to + at, bytes - at, (off_t)(offset + at));
-
-        if (got == 0) {
-            return cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", path);
-        }
-        if (got < 0 && errno != EINTR) {
-            return reader_fail(path, error);
-        }
-        at += got > 0 ? (size_t)got : 0;
-    }
-    reader_count(reader, file, bytes);
-    return CAIRN_OK;
-}
-
 /* The part of a block that is in memory. */
 typedef struct run {
     uint32_t block, file;
@@ -120,7 +100,10 @@ static cairn_status load(cairn_reader *reader, uint32_t slot, const run *r, cons
             return cairn_fail(error, CAIRN_E_NOMEM, "%s: no memory for %zu bytes of it", r->path, bytes);
         }
     }
-    status = read_whole(reader, r->file, r->fd, r->path, c->data, bytes, c->raw.offset + from * c->raw.width, error);
+    status = cairn_plan_read(r->fd, c->data, bytes, c->raw.offset + from * c->raw.width, r->path, error);
+    if (status == CAIRN_OK) {
+        reader_count(reader, r->file, bytes);
+    }
     if (status == CAIRN_OK && checked) {
         status = cairn_hdf5_check_runs(r->fd, r->path, reader->plan->columns.name[reader->column_of[slot]], &c->raw,
                                        from, behind - from, c->data, error);

@@ -110,11 +110,9 @@ static cairn_status refill(cairn_rows *r, cairn_error *error)
         uint64_t left = r->file->bytes - r->next;
 
         got = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
-        status = cairn_read_at(r->fd, r->window + kept, got, r->next, r->path, error);
+        status = cairn_plan_read(r->fd, r->window + kept, got, r->next, r->path, error);
         if (status != CAIRN_OK) {
-            return status == CAIRN_E_CORRUPT
-                       ? cairn_fail(error, CAIRN_E_MISMATCH, "%s: became shorter while it was read", r->path)
-                       : status;
+            return status;
         }
         r->final = r->next + got == r->file->bytes;
     }
