@@ -204,6 +204,7 @@ cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *er
     if (status != CAIRN_OK || s->said) {
         return status;
     }
+    scan_spill_begin(s, !restored->restored);
     if (notes[LACKS] > 0) {
         status = share_plan(s, notes[KNOWS] > 0 ? s->count - (uint32_t)notes[KNOWS] : 0, error);
     }

@@ -49,7 +49,9 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
-    "  --memory BYTES       end with an error when the groups take more than that in some process (default: no limit)\n"
+    "  --memory BYTES       each process takes no more than that, about; groups that do not fit go to disk, to the "
+    "folder\n"
+    "                       of the run, or without one to $TMPDIR (default: no limit; at least 16M)\n"
     "  --hdf5 PATH          what is read of HDF5 files: a group, whose datasets of one dimension are the columns "
     "(default:\n"
     "                       the root), or a dataset; of one of two dimensions the columns are c0, c1, ...\n"
@@ -155,7 +157,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             o->replica[o->replica_count++] = optarg;
             break;
         case 'M':
-            o->memory = parse_bytes(fault, "--memory", optarg, 1000000);
+            o->memory = parse_bytes(fault, "--memory", optarg, 16000000);
             break;
         case 'H':
             o->inside = optarg;
@@ -271,6 +273,7 @@ static int run(scan *s)
             status = work(s, &restored, &error);
         }
     }
+    scan_spill_end(s, status == CAIRN_OK);
     return status == CAIRN_OK ? s->exit_code
                               : cairn_leave(s->process, status, error.text[0] != '\0' ? error.text : NULL);
 }

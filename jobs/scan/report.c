@@ -23,7 +23,7 @@ void scan_bytes_text(uint64_t bytes, char *text, size_t room)
 
 /* To a name beside it first, so that --output never holds half an answer; but what is no regular file (a device, a
  * FIFO, a link) is written as it is, never replaced. */
-static cairn_status print_to_file(scan *s, cairn_error *error)
+static cairn_status print_to_file(scan *s, cairn_answer_rows *answer, cairn_error *error)
 {
     char path[4096];
     cairn_status status;
@@ -35,7 +35,7 @@ static cairn_status print_to_file(scan *s, cairn_error *error)
     if (out == NULL) {
         return cairn_fail(error, CAIRN_E_IO, "%s: %s", s->options.output, strerror(errno));
     }
-    status = cairn_answer_print(out, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
+    status = cairn_answer_print(answer, out, s->options.format);
     int saved = errno;
     if (status == CAIRN_OK && (fflush(out) != 0 || (beside && fsync(fileno(out)) != 0))) {
         saved = errno;
@@ -53,22 +53,34 @@ static cairn_status print_to_file(scan *s, cairn_error *error)
         if (beside) {
             (void)unlink(path);
         }
-        return cairn_fail(error, status, "%s: %s", s->options.output, strerror(saved));
+        return error->status != CAIRN_OK ? status
+                                         : cairn_fail(error, status, "%s: %s", s->options.output, strerror(saved));
     }
     return CAIRN_OK;
 }
 
 static cairn_status print_answer(scan *s, cairn_error *error)
 {
+    cairn_answer_rows *answer;
+    cairn_status status = cairn_answer_make(&answer, &s->lead.total, &s->lead.runs, &s->spill, &s->query,
+                                            &s->plan.columns, error);
+
+    if (status != CAIRN_OK) {
+        return status;
+    }
     if (s->options.format == CAIRN_FORMAT_HDF5) {
-        return cairn_answer_write(s->options.output, &s->lead.total, &s->query, &s->plan.columns, error);
+        status = cairn_answer_write(answer, s->options.output);
+    } else if (s->options.output != NULL) {
+        status = print_to_file(s, answer, error);
+    } else {
+        errno = 0;
+        status = cairn_answer_print(answer, stdout, s->options.format);
+        if (status != CAIRN_OK && error->status == CAIRN_OK) {
+            (void)cairn_fail(error, status, "standard output: %s", strerror(errno));
+        }
     }
-    if (s->options.output != NULL) {
-        return print_to_file(s, error);
-    }
-    errno = 0;
-    cairn_status status = cairn_answer_print(stdout, s->options.format, &s->lead.total, &s->query, &s->plan.columns);
-    return status == CAIRN_OK ? status : cairn_fail(error, status, "standard output: %s", strerror(errno));
+    cairn_answer_free(answer);
+    return status;
 }
 
 /* false: there is nothing to say. */
@@ -164,7 +176,7 @@ static void print_summary(scan *s)
 /* What each process did; of many the least and the most. */
 static void print_tallies(const scan *s)
 {
-    uint64_t replica_bytes = 0, near_bytes = 0, all_bytes = 0;
+    uint64_t replica_bytes = 0, near_bytes = 0, all_bytes = 0, spilled = 0, runs = 0;
     uint32_t moved = 0, least = 0, most = 0;
     char bytes[40];
 
@@ -173,6 +185,8 @@ static void print_tallies(const scan *s)
         near_bytes += s->tally[i].near_bytes;
         all_bytes += s->tally[i].here_bytes;
         moved += s->tally[i].moved;
+        spilled += s->tally[i].spilled;
+        runs += s->tally[i].runs;
         least = s->tally[i].busy < s->tally[least].busy ? i : least;
         most = s->tally[i].busy > s->tally[most].busy ? i : most;
     }
@@ -200,6 +214,17 @@ static void print_tallies(const scan *s)
                 s->lead.stolen + s->lead.division.stolen, s->lead.stolen + s->lead.division.stolen == 1 ? "" : "s");
     }
     fputs("\n", stderr);
+    /* What process 0 has written since is in its own numbers. */
+    spilled += s->spill.bytes - s->tally[s->id].spilled;
+    runs += s->spill.runs - s->tally[s->id].runs;
+    if (runs > 0) {
+        char limit[40];
+
+        scan_bytes_text(spilled, bytes, sizeof bytes);
+        scan_bytes_text(s->options.memory, limit, sizeof limit);
+        fprintf(stderr, "scan: the groups did not fit in --memory %s: %s were written to disk, in %llu runs\n", limit,
+                bytes, (unsigned long long)runs);
+    }
 }
 
 void scan_pack_tally(const scan *s, cairn_pack *pack)
@@ -216,6 +241,8 @@ void scan_pack_tally(const scan *s, cairn_pack *pack)
     cairn_pack_u64(pack, done);
     cairn_pack_u32(pack, s->own.moved);
     cairn_pack_u64(pack, (uint64_t)(s->own.busy * 1e6));
+    cairn_pack_u64(pack, s->spill.bytes);
+    cairn_pack_u64(pack, s->spill.runs);
 }
 
 bool scan_take_tally(scan *s, uint32_t from, cairn_unpack *unpack)
@@ -229,6 +256,8 @@ bool scan_take_tally(scan *s, uint32_t from, cairn_unpack *unpack)
     tally->blocks = cairn_unpack_u64(unpack);
     tally->moved = cairn_unpack_u32(unpack);
     tally->busy = (double)cairn_unpack_u64(unpack) * 1e-6;
+    tally->spilled = cairn_unpack_u64(unpack);
+    tally->runs = cairn_unpack_u64(unpack);
     return !unpack->bad;
 }
 

@@ -27,7 +27,7 @@ typedef struct scan_options {
     cairn_format format;
     uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
     uint64_t block_bytes; /* 0: the plan's choice */
-    uint64_t memory;      /* bytes of groups in each process; 0: as many as there are */
+    uint64_t memory;      /* bytes of each process, beyond which groups go to disk; 0: as many as there are */
     const char *inside;   /* of HDF5 files */
     char *replica[CAIRN_REPLICAS_MAX];
     size_t replica_count;
@@ -49,6 +49,7 @@ typedef struct scan_tally {
     uint64_t bytes;                                 /* read, over all launches */
     uint64_t here_bytes, replica_bytes, near_bytes; /* in this one: all; from replicas; on the own host */
     uint64_t blocks;                                /* that are in its aggregates */
+    uint64_t spilled, runs;                         /* bytes that did not fit in memory, and in how many files */
     uint32_t moved;                                 /* files that it went to another place for */
     double busy;                                    /* seconds of reading */
 } scan_tally;
@@ -57,6 +58,7 @@ typedef struct scan_tally {
 typedef struct scan_hedged {
     uint32_t block, by;
     cairn_groups groups;
+    cairn_runs runs;
 } scan_hedged;
 
 /* What only process 0 has. */
@@ -79,6 +81,7 @@ typedef struct scan_lead {
     bool collecting;
     uint32_t collected;
     cairn_groups total;
+    cairn_runs runs;     /* of it; those of others, too */
     uint64_t bytes_read; /* by all, over all launches */
     double told;         /* when the last progress line was written */
 } scan_lead;
@@ -86,6 +89,7 @@ typedef struct scan_lead {
 /* Survive mode: what one process has handed to the collector. */
 typedef struct scan_part {
     cairn_groups groups;
+    cairn_runs runs;
     scan_read *reads; /* [count]; NULL: there is none */
     uint32_t count;
     uint64_t bytes_read;
@@ -148,8 +152,12 @@ typedef struct scan {
     scan_read *reads; /* [read_count] */
     size_t read_count, read_room;
     cairn_groups groups;
+    cairn_runs runs;       /* of groups that did not fit */
     uint64_t bytes_before; /* read by others before this process: by launches before, by who carried it before */
     cairn_groups apart;    /* see begun_apart */
+    cairn_runs apart_runs;
+    cairn_spill spill;
+    char spill_folder[4096];
     scan_tally own;        /* but bytes and blocks */
     scan_tally *tally;     /* [count], where the answer is put together */
     bool failed;           /* an error is on its way to process 0 */
@@ -188,6 +196,21 @@ void scan_drop_hedged(scan *s);
  * scan_lead_begin. */
 CAIRN_MUST_CHECK cairn_status scan_lead_begin(scan *s);
 CAIRN_MUST_CHECK cairn_status scan_lead_ready(scan *s);
+
+/* spill.c */
+/* The epoch is known. anew: no snapshot knows runs of this job. */
+void scan_spill_begin(scan *s, bool anew);
+/* Write out what is larger than it may be: of this process's tables; of process 0's total. */
+CAIRN_MUST_CHECK cairn_status scan_spill_if_full(scan *s, cairn_error *error);
+CAIRN_MUST_CHECK cairn_status scan_spill_total(scan *s, cairn_error *error);
+/* Before groups go to process 0: only few go in the message. */
+CAIRN_MUST_CHECK cairn_status scan_spill_to_send(scan *s, cairn_groups *groups, cairn_runs *runs, cairn_error *error);
+/* Nobody needs these. */
+void scan_drop_runs(const scan *s, cairn_runs *runs);
+/* Remove all that is in the folder, and the folder. */
+void scan_spill_remove(const scan *s);
+/* over: the answer is out everywhere, or there is none, and the job is not to go on from a snapshot. */
+void scan_spill_end(scan *s, bool over);
 
 /* survive.c: instead of scan_handlers when cairn_survives */
 extern const cairn_handlers scan_survive_handlers;

@@ -1,8 +1,8 @@
 /* The protected state of scan, and going on from it.
  *
- * One blob a process, format 6 ("CSC6"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
+ * One blob a process, format 7 ("CSC7"): the epoch; fingerprint of plan and query; the mode; generation, flags, leases,
  * what was read of which block, bytes read, the groups, and the rows of the first lease that are apart from
- * them. Process 0's blob goes on with the plan itself (to name the file that has
+ * them; of both what is on disk by its names (spill.c). Process 0's blob goes on with the plan itself (to name the file that has
  * changed), the careful files, how far they are scanned, and the division.
  *
  * On the same number of processes the blob is the state, and the messages in flight fit it. On another number, and in
@@ -20,7 +20,7 @@
 
 #include "base/checksum.h"
 
-enum { MAGIC = 0x36435343 }; /* "CSC6" */
+enum { MAGIC = 0x37435343 }; /* "CSC7" */
 
 static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 {
@@ -39,6 +39,7 @@ typedef struct past {
     size_t read_count;
     uint64_t bytes_read;
     cairn_groups groups, apart;
+    cairn_runs runs, apart_runs;
     cairn_unpack lead; /* what follows for process 0 */
 } past;
 
@@ -108,11 +109,21 @@ static void save_lead(const scan *s, cairn_pack *pack)
 
 cairn_status scan_save(void *context, cairn_sink *sink)
 {
-    const scan *s = context;
+    scan *s = context;
+    cairn_error error = {CAIRN_OK, ""};
     cairn_pack pack = {0};
     cairn_digest digest;
     cairn_status status = s->failed ? CAIRN_E_STATE : fingerprint(s, &digest);
 
+    if (status == CAIRN_OK) {
+        status = cairn_runs_sync(&s->runs, &error);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_runs_sync(&s->apart_runs, &error);
+    }
+    if (error.status != CAIRN_OK) {
+        fprintf(stderr, "scan: process %u: %s\n", s->id, error.text);
+    }
     if (status != CAIRN_OK) {
         return status; /* after an error there is no state to go on from */
     }
@@ -146,10 +157,12 @@ cairn_status scan_save(void *context, cairn_sink *sink)
     }
     cairn_pack_u64(&pack, s->bytes_before + cairn_reader_bytes(s->reader));
     cairn_groups_pack(&s->groups, &pack);
+    cairn_runs_pack(&s->runs, s->spill_folder, &pack);
     cairn_pack_u8(&pack, s->begun && !forgets_first(s));
     cairn_pack_u8(&pack, s->begun_apart && !forgets_first(s));
     if (s->begun_apart && !forgets_first(s)) {
         cairn_groups_pack(&s->apart, &pack);
+        cairn_runs_pack(&s->apart_runs, s->spill_folder, &pack);
     }
     if (s->id == 0) {
         save_lead(s, &pack);
@@ -274,12 +287,18 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     if (status == CAIRN_OK && !fits_query(&p->groups, &s->query)) {
         status = CAIRN_E_CORRUPT;
     }
+    if (status == CAIRN_OK) {
+        status = cairn_runs_unpack(&p->runs, s->spill_folder, &unpack);
+    }
     p->begun = cairn_unpack_u8(&unpack) != 0;
     p->begun_apart = cairn_unpack_u8(&unpack) != 0;
     if (status == CAIRN_OK && p->begun_apart) {
         status = p->leases == 0 ? CAIRN_E_CORRUPT : cairn_groups_unpack(&p->apart, &unpack);
         if (status == CAIRN_OK && !fits_query(&p->apart, &s->query)) {
             status = CAIRN_E_CORRUPT;
+        }
+        if (status == CAIRN_OK) {
+            status = cairn_runs_unpack(&p->apart_runs, s->spill_folder, &unpack);
         }
     }
     status = unpack.bad ? CAIRN_E_CORRUPT : status;
@@ -292,6 +311,8 @@ static void free_past(past *p)
     free(p->reads);
     cairn_groups_free(&p->groups);
     cairn_groups_free(&p->apart);
+    cairn_runs_free(&p->runs);
+    cairn_runs_free(&p->apart_runs);
 }
 
 /* Process 0: does its first blob fit the plan and the query of now? */
@@ -387,6 +408,8 @@ static cairn_status resume_same(scan *s, past *p)
     p->reads = reads;
     s->groups = p->groups;
     p->groups = groups;
+    s->runs = p->runs; /* it was forgotten */
+    p->runs = (cairn_runs){0};
     s->begun = p->begun;
     s->begun_apart = p->begun_apart;
     memcpy(s->as_second, p->as_second, sizeof s->as_second);
@@ -394,6 +417,8 @@ static cairn_status resume_same(scan *s, past *p)
         cairn_groups apart = s->apart;
         s->apart = p->apart;
         p->apart = apart;
+        s->apart_runs = p->apart_runs;
+        p->apart_runs = (cairn_runs){0};
     }
     if (s->id != 0) {
         return CAIRN_OK;
@@ -404,7 +429,7 @@ static cairn_status resume_same(scan *s, past *p)
 }
 
 /* Another number: merge one of the old processes. */
-static cairn_status merge_past(scan *s, const past *p, uint32_t *wrong_file)
+static cairn_status merge_past(scan *s, past *p, uint32_t *wrong_file)
 {
     cairn_status status = CAIRN_OK;
 
@@ -428,7 +453,9 @@ static cairn_status merge_past(scan *s, const past *p, uint32_t *wrong_file)
     }
     if (status == CAIRN_OK && p->begun_apart && !p->as_second[0]) {
         status = cairn_groups_merge(&s->groups, &p->apart);
+        status = status == CAIRN_OK ? cairn_runs_move(&s->runs, &p->apart_runs) : status;
     }
+    status = status == CAIRN_OK ? cairn_runs_move(&s->runs, &p->runs) : status;
     return status == CAIRN_OK ? cairn_groups_merge(&s->groups, &p->groups) : status;
 }
 
@@ -620,5 +647,9 @@ cairn_status scan_resume(scan *s, const cairn_restored *restored, cairn_error *e
         free_past(&p);
     }
     scan_forget_blobs(s);
-    return status == CAIRN_OK ? status : cairn_fail(error, status, "the state in the snapshot");
+    if (status != CAIRN_OK) {
+        return cairn_fail(error, status, "the state in the snapshot");
+    }
+    status = cairn_runs_check(&s->runs, error);
+    return status == CAIRN_OK ? cairn_runs_check(&s->apart_runs, error) : status;
 }

@@ -24,11 +24,18 @@
 
 /* ---------------------------------------------------------------- every process */
 
+static cairn_status send_error(scan *s);
+static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *error);
+
 static cairn_status send_part(scan *s)
 {
     cairn_pack pack = {0};
+    cairn_error error = {CAIRN_OK, ""};
     uint64_t count = 0;
 
+    if (scan_spill_to_send(s, &s->groups, &s->runs, &error) != CAIRN_OK) {
+        return tell_error(s, error.status, &error);
+    }
     for (size_t i = 0; i < s->read_count; i++) {
         count += s->reads[i].done;
     }
@@ -43,6 +50,7 @@ static cairn_status send_part(scan *s)
         }
     }
     cairn_groups_pack(&s->groups, &pack);
+    cairn_runs_pack(&s->runs, s->spill_folder, &pack);
     s->survive.part_sent = true;
     return survive_tell(s, survive_collector(s), SURVIVE_PART, &pack);
 }

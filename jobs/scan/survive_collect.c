@@ -43,6 +43,7 @@ void survive_forget_part(scan *s, uint32_t process)
 
     cairn_cover_drop(&s->survive.cover, process);
     cairn_groups_free(&part->groups);
+    cairn_runs_free(&part->runs);
     free(part->reads);
     *part = (scan_part){0};
 }
@@ -79,22 +80,27 @@ cairn_status survive_take_part(scan *s, uint32_t from, cairn_unpack *unpack)
         status = cairn_groups_unpack(&part.groups, unpack);
     }
     if (status == CAIRN_OK) {
+        status = cairn_runs_unpack(&part.runs, s->spill_folder, unpack);
+    }
+    if (status == CAIRN_OK) {
         status = cairn_cover_put(&s->survive.cover, from, blocks, part.count);
     }
     free(blocks);
     if (status != CAIRN_OK) {
         free(part.reads);
         cairn_groups_free(&part.groups);
+        cairn_runs_free(&part.runs);
         return status;
     }
     cairn_groups_free(&s->survive.parts[from].groups);
+    cairn_runs_free(&s->survive.parts[from].runs);
     free(s->survive.parts[from].reads);
     s->survive.parts[from] = part;
     return CAIRN_OK;
 }
 
 /* Put the parts together. A row read twice, or not at all, must never be printed. */
-static cairn_status merge_parts(scan *s)
+static cairn_status merge_parts(scan *s, cairn_error *error)
 {
     scan_lead *lead = &s->lead;
     uint64_t rows = 0;
@@ -102,15 +108,18 @@ static cairn_status merge_parts(scan *s)
 
     lead->bytes_read = 0;
     cairn_groups_free(&lead->total);
+    cairn_runs_free(&lead->runs);
     status = cairn_groups_init(&lead->total, cairn_query_shape(&s->query));
     for (uint32_t i = 0; i < s->count && status == CAIRN_OK; i++) {
-        const scan_part *part = &s->survive.parts[i];
+        scan_part *part = &s->survive.parts[i];
         for (uint32_t k = 0; k < part->count; k++) {
             lead->share[part->reads[k].block].rows = part->reads[k].rows;
             rows += part->reads[k].rows;
         }
         lead->bytes_read += part->bytes_read;
         status = part->reads == NULL ? CAIRN_OK : cairn_groups_merge(&lead->total, &part->groups);
+        status = status == CAIRN_OK ? cairn_runs_move(&lead->runs, &part->runs) : status;
+        status = status == CAIRN_OK ? scan_spill_total(s, error) : status;
     }
     if (status == CAIRN_OK && rows != lead->total.rows) {
         fprintf(stderr, "scan: internal error: %llu rows were aggregated, but the blocks have %llu\n",
@@ -122,9 +131,15 @@ static cairn_status merge_parts(scan *s)
 
 static cairn_status print(scan *s)
 {
-    cairn_status status = merge_parts(s);
+    cairn_error error = {CAIRN_OK, ""};
+    cairn_status status = merge_parts(s, &error);
     char key[SURVIVE_KEY_BYTES];
 
+    if (error.status != CAIRN_OK) {
+        fprintf(stderr, "scan: %s\n", error.text);
+        s->exit_code = scan_exit_code(error.status);
+        return CAIRN_OK;
+    }
     if (status != CAIRN_OK) {
         return status;
     }

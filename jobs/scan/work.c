@@ -119,24 +119,27 @@ void scan_drop_hedged(scan *s)
 {
     for (size_t i = 0; i < s->lead.hedged_count; i++) {
         cairn_groups_free(&s->lead.hedged[i].groups);
+        scan_drop_runs(s, &s->lead.hedged[i].runs);
     }
     s->lead.hedged_count = 0;
 }
 
 /* The owner was ready after all. */
-static void drop_hedged(scan_lead *lead, uint32_t block)
+static void drop_hedged(scan *s, uint32_t block)
 {
+    scan_lead *lead = &s->lead;
+
     for (size_t i = 0; i < lead->hedged_count; i++) {
         if (lead->hedged[i].block == block) {
             cairn_groups_free(&lead->hedged[i].groups);
+            scan_drop_runs(s, &lead->hedged[i].runs);
             lead->hedged[i] = lead->hedged[--lead->hedged_count];
             return;
         }
     }
 }
 
-/* groups: what a second has read. */
-static cairn_status keep_hedged(scan_lead *lead, uint32_t block, uint32_t by, cairn_groups *groups)
+static cairn_status keep_hedged(scan_lead *lead, uint32_t block, uint32_t by, scan_hedged *read)
 {
     scan_hedged *more = realloc(lead->hedged, (lead->hedged_count + 1) * sizeof *more);
 
@@ -144,20 +147,21 @@ static cairn_status keep_hedged(scan_lead *lead, uint32_t block, uint32_t by, ca
         return CAIRN_E_NOMEM;
     }
     lead->hedged = more;
-    more[lead->hedged_count++] = (scan_hedged){block, by, *groups};
-    *groups = (cairn_groups){0};
+    more[lead->hedged_count++] = (scan_hedged){block, by, read->groups, read->runs};
+    *read = (scan_hedged){.block = block};
     return CAIRN_OK;
 }
 
-static cairn_status step(scan *s, const cairn_division_event *event, cairn_groups *groups)
+/* read: what a second has read. */
+static cairn_status step(scan *s, const cairn_division_event *event, scan_hedged *read)
 {
     cairn_division_output out;
     cairn_status status = cairn_division_step(&s->lead.division, event, &out);
 
     if (status == CAIRN_OK && out.verdict == CAIRN_DIVISION_KEEP) {
-        status = keep_hedged(&s->lead, event->block, event->process, groups);
+        status = keep_hedged(&s->lead, event->block, event->process, read);
     } else if (status == CAIRN_OK && out.verdict == CAIRN_DIVISION_DROP) {
-        drop_hedged(&s->lead, event->block);
+        drop_hedged(s, event->block);
     }
     s->lead.in_vain += out.verdict == CAIRN_DIVISION_DROP || out.verdict == CAIRN_DIVISION_WASTE;
     return status == CAIRN_OK ? send_grants(s, &out) : status;
@@ -294,43 +298,32 @@ static cairn_status tell_error(scan *s, cairn_status why, const cairn_error *err
     return send_pack(s, 0, TAG_ERROR, &pack);
 }
 
-/* --memory: better to say so than to be ended by the kernel. */
-static cairn_status check_memory(const scan *s, const cairn_groups *more, cairn_error *error)
-{
-    uint64_t bytes = cairn_groups_bytes(&s->groups) + cairn_groups_bytes(more);
-    char need[40], limit[40];
-
-    if (s->options.memory == 0 || bytes <= s->options.memory) {
-        return CAIRN_OK;
-    }
-    scan_bytes_text(bytes, need, sizeof need);
-    scan_bytes_text(s->options.memory, limit, sizeof limit);
-    return cairn_fail(error, CAIRN_E_INVALID, "the groups take %s at process %u, and --memory allows %s", need, s->id,
-                      limit);
-}
-
 static cairn_status take_hedged(scan *s, uint32_t from, cairn_unpack *unpack)
 {
     cairn_division_event event = {.kind = CAIRN_DIVISION_HEDGED, .process = from};
     uint32_t generation = cairn_unpack_u32(unpack);
     uint32_t before = s->lead.division.done;
-    cairn_groups groups = {0};
+    scan_hedged read = {.by = from};
 
     event.block = cairn_unpack_u32(unpack);
     event.rows = cairn_unpack_u64(unpack);
     if (unpack->bad || generation != s->generation) {
         return unpack->bad ? CAIRN_E_CORRUPT : CAIRN_OK;
     }
-    cairn_status status = cairn_groups_unpack(&groups, unpack);
+    cairn_status status = cairn_groups_unpack(&read.groups, unpack);
     if (status == CAIRN_OK) {
-        status = step(s, &event, &groups);
+        status = cairn_runs_unpack(&read.runs, s->spill_folder, unpack);
+    }
+    if (status == CAIRN_OK) {
+        status = step(s, &event, &read);
     }
     if (status == CAIRN_OK && s->lead.division.done > before) {
         s->lead.bytes_done += cairn_plan_block_bytes(&s->plan, event.block);
         cairn_progress(s->process, s->lead.bytes_done, s->plan.bytes);
     }
     s->lead.read_again++;
-    cairn_groups_free(&groups);
+    cairn_groups_free(&read.groups);
+    scan_drop_runs(s, &read.runs);
     return status;
 }
 
@@ -353,7 +346,10 @@ static cairn_status take_part(scan *s, uint32_t from, cairn_unpack *unpack)
         status = cairn_groups_merge(&lead->total, &part);
     }
     cairn_groups_free(&part);
-    if (status == CAIRN_OK && check_memory(s, &lead->total, &error) != CAIRN_OK) {
+    if (status == CAIRN_OK) {
+        status = cairn_runs_unpack(&lead->runs, s->spill_folder, unpack);
+    }
+    if (status == CAIRN_OK && scan_spill_total(s, &error) != CAIRN_OK) {
         return tell_error(s, error.status, &error);
     }
     if (status != CAIRN_OK) {
@@ -367,6 +363,7 @@ static cairn_status take_part(scan *s, uint32_t from, cairn_unpack *unpack)
     for (size_t i = 0; i < lead->hedged_count && status == CAIRN_OK; i++) {
         s->tally[lead->hedged[i].by].blocks++;
         status = cairn_groups_merge(&lead->total, &lead->hedged[i].groups);
+        status = status == CAIRN_OK ? cairn_runs_move(&lead->runs, &lead->hedged[i].runs) : status;
     }
     if (status != CAIRN_OK) {
         return status;
@@ -407,6 +404,7 @@ static cairn_status begin_to_collect(scan *s)
     s->lead.collected = 0;
     s->lead.bytes_read = 0;
     cairn_groups_free(&s->lead.total);
+    cairn_runs_free(&s->lead.runs);
     cairn_status status = cairn_groups_init(&s->lead.total, cairn_query_shape(&s->query));
     return status == CAIRN_OK ? send_all(s, TAG_COLLECT, s->epoch, 0) : status;
 }
@@ -437,6 +435,8 @@ cairn_status scan_forget(scan *s, uint32_t generation)
     memset(s->as_second, 0, sizeof s->as_second);
     s->wrong = false;
     s->read_count = 0;
+    scan_drop_runs(s, &s->runs);
+    scan_drop_runs(s, &s->apart_runs);
     cairn_status status = cairn_groups_clear(&s->apart);
     return status == CAIRN_OK ? cairn_groups_clear(&s->groups) : status;
 }
@@ -470,12 +470,17 @@ static cairn_status take_grant(scan *s, cairn_unpack *unpack)
 static cairn_status send_part(scan *s)
 {
     cairn_pack pack = {0};
+    cairn_error error = {CAIRN_OK, ""};
 
     s->collect = false;
     s->part_sent = true;
+    if (scan_spill_to_send(s, &s->groups, &s->runs, &error) != CAIRN_OK) {
+        return tell_error(s, error.status, &error);
+    }
     cairn_pack_u32(&pack, s->epoch);
     scan_pack_tally(s, &pack);
     cairn_groups_pack(&s->groups, &pack);
+    cairn_runs_pack(&s->runs, s->spill_folder, &pack);
     return send_pack(s, 0, TAG_PART, &pack);
 }
 
@@ -483,12 +488,18 @@ static cairn_status send_part(scan *s)
 static cairn_status send_hedged(scan *s, const cairn_lease *lease)
 {
     cairn_pack pack = {0};
+    cairn_error error = {CAIRN_OK, ""};
 
+    if (scan_spill_to_send(s, &s->apart, &s->apart_runs, &error) != CAIRN_OK) {
+        return tell_error(s, error.status, &error);
+    }
     cairn_pack_u32(&pack, s->generation);
     cairn_pack_u32(&pack, lease->block);
     cairn_pack_u64(&pack, lease->rows);
     cairn_groups_pack(&s->apart, &pack);
+    cairn_runs_pack(&s->apart_runs, s->spill_folder, &pack);
     cairn_status status = send_pack(s, 0, TAG_HEDGED, &pack);
+    cairn_runs_free(&s->apart_runs); /* the files are process 0's now */
     return status == CAIRN_OK ? cairn_groups_clear(&s->apart) : status;
 }
 
@@ -548,6 +559,7 @@ static cairn_status merge_apart(scan *s)
     uint64_t first = cairn_query_first(&s->query);
     cairn_status status = cairn_groups_merge(&s->groups, &s->apart);
 
+    status = status == CAIRN_OK ? cairn_runs_move(&s->runs, &s->apart_runs) : status;
     return status == CAIRN_OK && first > 0 && s->groups.count > 4 * first + 1024
                ? cairn_groups_keep_first(&s->groups, first)
                : status;
@@ -560,7 +572,8 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
     if (!s->begun) {
         s->begun = true;
         s->begun_apart = cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
-                         (!s->survive.on && (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
+                         (!s->survive.on && s->runs.count == 0 &&
+                          (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
         s->apart.most = cairn_query_first(&s->query);
     }
     bool apart = s->begun_apart, as_second = s->as_second[0];
@@ -574,11 +587,12 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
         if (status != CAIRN_OK) {
             return cairn_fail(error, status, "the table of groups");
         }
+        scan_drop_runs(s, &s->apart_runs);
         *outcome = *outcome == CAIRN_READ_AGAIN ? CAIRN_READ_MORE : *outcome;
     }
     s->own.busy += scan_now() - began;
     if (status == CAIRN_OK) {
-        status = check_memory(s, &s->apart, error);
+        status = scan_spill_if_full(s, error);
     }
     if (status == CAIRN_OK && s->options.read_rate > 0) {
         double now = scan_now();

@@ -61,9 +61,15 @@ static inline void cairn_pack_bytes(cairn_pack *pack, const void *data, size_t b
 static inline void cairn_pack_uint(cairn_pack *pack, uint64_t value, size_t bytes)
 {
     uint8_t *at = cairn_pack_room(pack, bytes);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (at != NULL) {
+        memcpy(at, &value, bytes);
+    }
+#else
     for (size_t i = 0; at != NULL && i < bytes; i++) {
         at[i] = (uint8_t)(value >> (8 * i));
     }
+#endif
 }
 
 static inline void cairn_pack_u8(cairn_pack *pack, uint8_t value)
@@ -109,9 +115,15 @@ static inline uint64_t cairn_unpack_uint(cairn_unpack *unpack, size_t bytes)
 {
     const uint8_t *at = cairn_unpack_bytes(unpack, bytes);
     uint64_t value = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (at != NULL) {
+        memcpy(&value, at, bytes);
+    }
+#else
     for (size_t i = 0; at != NULL && i < bytes; i++) {
         value |= (uint64_t)at[i] << (8 * i);
     }
+#endif
     return value;
 }
 

@@ -1,41 +1,17 @@
-/* Sorting and printing groups: see answer.h. */
-#include "dataset/answer.h"
-
-#include "dataset/shard.h"
+/* The rows of the answer, in order: see answer.h. */
+#include "base/durable.h"
+#include "dataset/answer_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-typedef struct row {
-    const cairn_group *group; /* NULL: the one row of nothing */
-    cairn_field *key;         /* [group_count] */
-    cairn_number *number;     /* [group_count]: kind NONE when the column is not numeric */
-    size_t place;             /* of its values to order by */
-} row;
+/* Of the memory that there is, the groups that are sorted at once take no more than this part: their rows take as much again, and
+ * those who read still have theirs. */
+enum { ANSWER_SHARE = 8 };
 
-/* A value that is ordered by. */
-typedef struct order_value {
-    double value;
-    bool missing;
-} order_value;
-
-typedef struct answer {
-    FILE *out;
-    const cairn_groups *groups;
-    const cairn_query *query;
-    const cairn_columns *columns;
-    uint32_t count;
-    uint32_t first; /* column that is printed */
-    row *rows;
-    cairn_field *keys;
-    cairn_number *numbers;
-    bool numeric[CAIRN_GROUP_COLUMNS_MAX];
-    order_value *order; /* [rows * query->order_count] */
-} answer;
-
-static void split_key(const answer *a, row *r)
+static void split_key(const cairn_answer_rows *a, row *r)
 {
-    const char *at = a->groups->keys + r->group->key.at;
+    const char *at = r->groups->keys + r->group->key.at;
 
     if (a->query->group_count == 1) {
         r->key[0] = (cairn_field){at, r->group->key.bytes};
@@ -61,15 +37,32 @@ static int compare_text(cairn_field a, cairn_field b)
     return order != 0 ? order : (a.bytes > b.bytes) - (a.bytes < b.bytes);
 }
 
-static int compare_keys(const answer *about, const row *a, const row *b, uint32_t i)
+/* The first bytes of a text as a number: of most texts that tells which comes first, without a look at them. */
+static uint64_t prefix_of(cairn_field field)
+{
+    unsigned char bytes[8] = {0};
+    uint64_t prefix = 0;
+
+    memcpy(bytes, field.text, field.bytes < sizeof bytes ? field.bytes : sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        prefix = prefix << 8 | bytes[i];
+    }
+    return prefix;
+}
+
+static int compare_keys(const cairn_answer_rows *about, const row *a, const row *b, uint32_t i)
 {
     int order = about->numeric[i] ? cairn_number_compare(a->number[i], b->number[i]) : 0;
+
+    if (i == about->first && !about->numeric[i] && a->prefix != b->prefix) {
+        return a->prefix < b->prefix ? -1 : 1;
+    }
 
     return order != 0 ? order : compare_text(a->key[i], b->key[i]);
 }
 
 /* Sums of fixed numbers that are the same double may still differ. */
-static int compare_sums(const answer *about, const row *a, const row *b, uint32_t column)
+static int compare_sums(const cairn_answer_rows *about, const row *a, const row *b, uint32_t column)
 {
     const cairn_aggregate *aggregate = &about->query->aggregate[column - about->query->group_count];
 
@@ -81,10 +74,10 @@ static int compare_sums(const answer *about, const row *a, const row *b, uint32_
 }
 
 /* By the i-th thing that the query orders by. */
-static int compare_ordered(const answer *about, const row *a, const row *b, uint32_t i)
+static int compare_ordered(const cairn_answer_rows *about, const row *a, const row *b, uint32_t i)
 {
     const cairn_order_by *by = &about->query->order[i];
-    order_value left = about->order[a->place + i], right = about->order[b->place + i];
+    order_value left = a->order[i], right = b->order[i];
     int order;
 
     if (left.missing || right.missing) {
@@ -102,7 +95,7 @@ static int compare_ordered(const answer *about, const row *a, const row *b, uint
 static int compare_rows(const void *left, const void *right, void *context)
 {
     const row *a = left, *b = right;
-    const answer *about = context;
+    const cairn_answer_rows *about = context;
     int order = 0;
 
     for (uint32_t i = 0; i < about->query->order_count && order == 0; i++) {
@@ -135,8 +128,7 @@ static double quantile_of(const cairn_cell *cell, const cairn_sketch *sketch, do
     return value < low || share <= 0 ? low : value > high || share >= 1 ? high : value;
 }
 
-/* A count, or an aggregate that is a double; false: missing. Sums and ranges are printed otherwise, being exact. */
-static bool value_of(const answer *a, const row *r, const cairn_aggregate *aggregate, double *value)
+bool answer_value(const row *r, const cairn_aggregate *aggregate, double *value)
 {
     const cairn_cell *cell =
         r->group == NULL || aggregate->value == CAIRN_NO_VALUE ? NULL : &r->group->cell[aggregate->value];
@@ -152,8 +144,8 @@ static bool value_of(const answer *a, const row *r, const cairn_aggregate *aggre
     if (!counts && (cell == NULL || cell->numbers < least)) {
         return false;
     }
-    if (cell != NULL && a->groups->shape.needs[aggregate->value] != 0) {
-        sketch = *cairn_groups_sketch(a->groups, r->group, aggregate->value);
+    if (cell != NULL && r->groups->shape.needs[aggregate->value] != 0) {
+        sketch = *cairn_groups_sketch(r->groups, r->group, aggregate->value);
     }
     switch (aggregate->kind) {
     case CAIRN_AGG_DISTINCT:
@@ -180,448 +172,330 @@ static bool value_of(const answer *a, const row *r, const cairn_aggregate *aggre
     }
 }
 
-/* What the rows are ordered by, once for each. */
-static cairn_status find_order(answer *a)
+/* Everything about a row that its group says. A group column with a key that is no number is not numeric, for all rows. */
+static void fill_row(cairn_answer_rows *a, row *r, const cairn_groups *groups, const cairn_group *group)
 {
-    uint32_t count = a->query->order_count;
-
-    if (count == 0) {
-        return CAIRN_OK;
-    }
-    a->order = calloc((size_t)a->count * count + 1, sizeof *a->order);
-    if (a->order == NULL) {
-        return CAIRN_E_NOMEM;
-    }
-    for (uint32_t i = 0; i < a->count; i++) {
-        row *r = &a->rows[i];
-        r->place = (size_t)i * count;
-        for (uint32_t k = 0; k < count; k++) {
-            uint32_t column = a->query->order[k].column;
-            order_value *at = &a->order[r->place + k];
-            if (column < a->query->group_count) {
-                at->missing = r->key[column].bytes == 0;
-            } else {
-                at->missing = !value_of(a, r, &a->query->aggregate[column - a->query->group_count], &at->value);
-            }
+    r->groups = groups;
+    r->group = group;
+    if (group != NULL) {
+        split_key(a, r);
+        if (a->first < a->query->group_count) {
+            r->prefix = prefix_of(r->key[a->first]);
         }
     }
-    return CAIRN_OK;
-}
-
-static cairn_status sort_rows(answer *a)
-{
-    bool nothing = a->groups->count == 0 && a->query->group_count == 0;
-
-    a->count = nothing ? 1 : a->groups->count;
-    a->rows = calloc(a->count + (size_t)1, sizeof *a->rows);
-    a->keys = calloc((size_t)a->count * a->query->group_count + 1, sizeof *a->keys);
-    a->numbers = calloc((size_t)a->count * a->query->group_count + 1, sizeof *a->numbers);
-    if (a->rows == NULL || a->keys == NULL || a->numbers == NULL) {
-        return CAIRN_E_NOMEM;
-    }
-    for (uint32_t i = a->first; i < a->query->group_count; i++) {
-        a->numeric[i] = true;
-    }
-    for (uint32_t i = 0; i < a->groups->count; i++) {
-        a->rows[i].group = cairn_groups_at(a->groups, i);
-        a->rows[i].key = a->keys + (size_t)i * a->query->group_count;
-        a->rows[i].number = a->numbers + (size_t)i * a->query->group_count;
-        split_key(a, &a->rows[i]);
-        for (uint32_t k = 0; k < a->query->group_count; k++) {
-            if (a->numeric[k]) {
-                a->rows[i].number[k] = cairn_number_parse(a->rows[i].key[k].text, a->rows[i].key[k].bytes);
-                a->numeric[k] = a->rows[i].number[k].kind != CAIRN_NUMBER_NONE;
-            }
+    for (uint32_t k = a->first; k < a->query->group_count && group != NULL; k++) {
+        if (a->numeric[k]) {
+            r->number[k] = cairn_number_parse(r->key[k].text, r->key[k].bytes);
+            a->numeric[k] = r->number[k].kind != CAIRN_NUMBER_NONE;
         }
     }
-    cairn_status status = find_order(a);
-    if (status == CAIRN_OK && a->count > 1) {
-        qsort_r(a->rows, a->count, sizeof *a->rows, compare_rows, a);
-    }
-    if (a->query->limit > 0 && a->query->limit < a->count) {
-        a->count = (uint32_t)a->query->limit;
-    }
-    return status;
-}
-
-static void print_range(const cairn_cell *cell, bool high, char text[CAIRN_NUMBER_TEXT])
-{
-    cairn_number fixed = {CAIRN_NUMBER_FIXED, high ? cell->high : cell->low, 0};
-    cairn_number wide = {CAIRN_NUMBER_WIDE, 0, high ? cell->wide_high : cell->wide_low};
-
-    if (cell->low > cell->high) {
-        fixed = wide;
-    } else if (cell->wide_low <= cell->wide_high) {
-        int order = cairn_number_compare(wide, fixed);
-        fixed = (high ? order > 0 : order < 0) ? wide : fixed;
-    }
-    cairn_number_print(fixed, text);
-}
-
-/* false: missing. */
-static bool print_value(const answer *a, const row *r, uint32_t index, bool rounded, char text[CAIRN_NUMBER_TEXT])
-{
-    const cairn_aggregate *aggregate = &a->query->aggregate[index];
-    const cairn_cell *cell =
-        r->group == NULL || aggregate->value == CAIRN_NO_VALUE ? NULL : &r->group->cell[aggregate->value];
-    double value;
-
-    if (aggregate->kind == CAIRN_COUNT) {
-        uint64_t count = r->group == NULL ? 0 : cell == NULL ? r->group->rows : cell->present;
-        (void)snprintf(text, CAIRN_NUMBER_TEXT, "%llu", (unsigned long long)count);
-        return true;
-    }
-    if (aggregate->kind == CAIRN_AGG_SUM || aggregate->kind == CAIRN_AGG_MIN || aggregate->kind == CAIRN_AGG_MAX) {
-        bool present = cell != NULL && cell->numbers > 0;
-        if (present && aggregate->kind == CAIRN_AGG_SUM) {
-            cairn_sum_print(&cell->sum, text);
-        } else if (present) {
-            print_range(cell, aggregate->kind == CAIRN_AGG_MAX, text);
+    for (uint32_t i = 0; i < a->query->order_count; i++) {
+        uint32_t column = a->query->order[i].column;
+        if (column < a->query->group_count) {
+            r->order[i].missing = r->key[column].bytes == 0;
+        } else {
+            const cairn_aggregate *by = &a->query->aggregate[column - a->query->group_count];
+            r->order[i].missing = !answer_value(r, by, &r->order[i].value);
         }
-        return present;
     }
-    if (!value_of(a, r, aggregate, &value)) {
+}
+
+static void free_rows(rows *some)
+{
+    free(some->row);
+    free(some->keys);
+    free(some->numbers);
+    free(some->order);
+    *some = (rows){0};
+}
+
+static bool make_rows(const cairn_answer_rows *a, rows *some, uint32_t count)
+{
+    uint32_t keys = a->query->group_count, orders = a->query->order_count;
+
+    *some = (rows){.row = calloc(count + (size_t)1, sizeof *some->row),
+                   .keys = calloc((size_t)count * keys + 1, sizeof *some->keys),
+                   .numbers = calloc((size_t)count * keys + 1, sizeof *some->numbers),
+                   .order = calloc((size_t)count * orders + 1, sizeof *some->order),
+                   .count = count};
+    if (some->row == NULL || some->keys == NULL || some->numbers == NULL || some->order == NULL) {
+        free_rows(some);
         return false;
     }
-    cairn_double_print(value, text);
-    bool computed = aggregate->kind == CAIRN_AGG_MEAN || aggregate->kind == CAIRN_AGG_VARIANCE ||
-                    aggregate->kind == CAIRN_AGG_STDDEV;
-    if (rounded && computed && strlen(text) > 8 && strchr(text, 'e') == NULL) {
-        (void)snprintf(text, CAIRN_NUMBER_TEXT, "%.6f", value);
+    for (uint32_t i = 0; i < count; i++) {
+        some->row[i].key = some->keys + (size_t)i * keys;
+        some->row[i].number = some->numbers + (size_t)i * keys;
+        some->row[i].order = some->order + (size_t)i * orders;
     }
     return true;
 }
 
-static void csv_field(FILE *out, const char *text, size_t bytes)
+/* The rows of a table, in order. */
+static cairn_status sort_rows(cairn_answer_rows *a, const cairn_groups *groups, rows *some)
 {
-    bool quote = false;
+    bool nothing = groups->count == 0 && a->query->group_count == 0;
 
-    for (size_t i = 0; i < bytes && !quote; i++) {
-        quote = text[i] == ',' || text[i] == '"' || text[i] == '\n' || text[i] == '\r';
+    if (!make_rows(a, some, nothing ? 1 : groups->count)) {
+        return cairn_fail(a->error, CAIRN_E_NOMEM, "the rows of the answer");
     }
-    if (!quote) {
-        (void)fwrite(text, 1, bytes, out);
+    for (uint32_t i = 0; i < some->count; i++) {
+        fill_row(a, &some->row[i], groups, nothing ? NULL : cairn_groups_at(groups, i));
+    }
+    if (some->count > 1) {
+        qsort_r(some->row, some->count, sizeof *some->row, compare_rows, a);
+    }
+    return CAIRN_OK;
+}
+
+static uint64_t limited(const cairn_answer_rows *a, uint64_t count)
+{
+    return a->query->limit > 0 && a->query->limit < count ? a->query->limit : count;
+}
+
+/* ---------------------------------------------------------------- rows that are not in memory */
+
+/* A reader's row, which is freed with it. */
+static row *lone_row(const cairn_answer_rows *a)
+{
+    uint32_t keys = a->query->group_count, orders = a->query->order_count;
+    row *r = calloc(1, sizeof *r + keys * (sizeof *r->key + sizeof *r->number) + orders * sizeof *r->order);
+
+    if (r != NULL) {
+        r->key = (cairn_field *)(void *)(r + 1);
+        r->number = (cairn_number *)(void *)(r->key + keys);
+        r->order = (order_value *)(void *)(r->number + keys);
+    }
+    return r;
+}
+
+static cairn_status load_row(void *context, cairn_run_reader *reader)
+{
+    cairn_answer_rows *a = context;
+
+    if (reader->context == NULL) {
+        reader->context = lone_row(a);
+    }
+    if (reader->context == NULL) {
+        return CAIRN_E_NOMEM;
+    }
+    fill_row(a, reader->context, &reader->one, cairn_groups_one(&reader->one));
+    return CAIRN_OK;
+}
+
+static int compare_loaded(void *context, const cairn_run_reader *a, const cairn_run_reader *b)
+{
+    return compare_rows(a->context, b->context, context);
+}
+
+static cairn_merge_order by_answer(cairn_answer_rows *a)
+{
+    return (cairn_merge_order){.compare = compare_loaded, .loaded = load_row, .context = a};
+}
+
+/* Groups of one key become one. Now all keys are seen: which columns are numeric is known afterwards. */
+static cairn_status join_runs(cairn_answer_rows *a, cairn_runs *runs, cairn_runs *joined)
+{
+    cairn_merge_order order = cairn_merge_by_key;
+    char path[CAIRN_PATH_BYTES];
+    const cairn_run_reader *from;
+    cairn_run_writer writer;
+    int fd = -1;
+
+    order.loaded = load_row;
+    order.context = a;
+    cairn_status status = cairn_merge_open(a->merge, runs->run, runs->count, a->shape, &order, a->error);
+    if (status == CAIRN_OK) {
+        status = cairn_spill_file(a->spill, &fd, path, a->error);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_run_begin(&writer, fd, path, a->shape, a->error);
+    }
+    if (status == CAIRN_OK) {
+        while ((status = cairn_merge_next(a->merge, &from, a->error)) == CAIRN_OK && from != NULL) {
+            a->count++;
+            status = cairn_run_put(&writer, &from->one, cairn_groups_one(&from->one), a->error);
+            if (status != CAIRN_OK) {
+                break;
+            }
+        }
+        if (status == CAIRN_OK) {
+            status = cairn_run_end(&writer, joined, a->error);
+        } else {
+            cairn_run_abandon(&writer);
+        }
+    }
+    cairn_merge_close(a->merge);
+    return status;
+}
+
+static cairn_status write_chunk(cairn_answer_rows *a)
+{
+    rows some = {0};
+    char path[CAIRN_PATH_BYTES];
+    cairn_run_writer writer;
+    int fd = -1;
+    cairn_status status = sort_rows(a, &a->chunk, &some);
+
+    if (status == CAIRN_OK) {
+        status = cairn_spill_file(a->spill, &fd, path, a->error);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_run_begin(&writer, fd, path, a->shape, a->error);
+    }
+    if (status == CAIRN_OK) {
+        for (uint64_t i = 0; i < limited(a, some.count) && status == CAIRN_OK; i++) {
+            status = cairn_run_put(&writer, some.row[i].groups, some.row[i].group, a->error);
+        }
+        if (status == CAIRN_OK) {
+            status = cairn_run_end(&writer, &a->sorted, a->error);
+        } else {
+            cairn_run_abandon(&writer);
+        }
+    }
+    free_rows(&some);
+    if (status == CAIRN_OK) {
+        cairn_groups_drop(&a->chunk);
+    }
+    return status;
+}
+
+/* In pieces that fit in memory, each ordered as the answer. */
+static cairn_status sort_joined(cairn_answer_rows *a, const cairn_run *joined)
+{
+    cairn_run_reader reader;
+    bool any = true;
+    cairn_status status = cairn_groups_init(&a->chunk, a->shape);
+
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    status = cairn_run_open(&reader, joined, a->shape, a->error);
+    if (status != CAIRN_OK) {
+        return status;
+    }
+    while (status == CAIRN_OK && any) {
+        status = cairn_run_next(&reader, &any, a->error);
+        if (status == CAIRN_OK && any) {
+            status = cairn_groups_take(&a->chunk, &reader.one, cairn_groups_one(&reader.one));
+        }
+        if (status == CAIRN_OK && any && cairn_groups_bytes(&a->chunk) > a->spill->memory / ANSWER_SHARE) {
+            status = write_chunk(a);
+        }
+    }
+    cairn_run_close(&reader);
+    return status == CAIRN_OK && a->sorted.count > 0 && a->chunk.count > 0 ? write_chunk(a) : status;
+}
+
+static cairn_status sort_outside(cairn_answer_rows *a, cairn_runs *runs)
+{
+    cairn_runs joined = {0};
+    cairn_merge_order order = by_answer(a);
+
+    a->merge = calloc(1, sizeof *a->merge);
+    cairn_status status = a->merge == NULL ? CAIRN_E_NOMEM
+                                           : cairn_spill_reduce(a->spill, runs, CAIRN_MERGE_MAX, a->shape,
+                                                                &cairn_merge_by_key, a->error);
+    if (status == CAIRN_OK) {
+        status = join_runs(a, runs, &joined);
+    }
+    if (status == CAIRN_OK) {
+        status = sort_joined(a, joined.run);
+    }
+    cairn_runs_remove_files(&joined);
+    cairn_runs_free(&joined);
+    if (status == CAIRN_OK && a->sorted.count == 0) { /* after all it fits */
+        a->spill = NULL;
+        return sort_rows(a, &a->chunk, &a->rows);
+    }
+    if (status == CAIRN_OK) {
+        status = cairn_spill_reduce(a->spill, &a->sorted, CAIRN_MERGE_MAX, a->shape, &order, a->error);
+    }
+    return status;
+}
+
+/* ---------------------------------------------------------------- */
+
+cairn_status cairn_answer_make(cairn_answer_rows **out, cairn_groups *groups, cairn_runs *runs, cairn_spill *spill,
+                               const cairn_query *query, const cairn_columns *columns, cairn_error *error)
+{
+    cairn_answer_rows *a = calloc(1, sizeof *a);
+    cairn_status status;
+
+    *out = NULL;
+    if (a == NULL) {
+        return cairn_fail(error, CAIRN_E_NOMEM, "the answer");
+    }
+    a->query = query;
+    a->columns = columns;
+    a->shape = groups->shape;
+    a->first = query->selects;
+    a->error = error;
+    for (uint32_t i = a->first; i < query->group_count; i++) {
+        a->numeric[i] = true;
+    }
+    if (runs == NULL || runs->count == 0) {
+        status = sort_rows(a, groups, &a->rows);
+    } else {
+        a->spill = spill;
+        status = cairn_spill_groups(spill, groups, runs, error);
+        status = status == CAIRN_OK ? sort_outside(a, runs) : status;
+    }
+    a->count = limited(a, a->spill == NULL ? a->rows.count : a->count);
+    if (status != CAIRN_OK) {
+        cairn_answer_free(a);
+        return error->status == CAIRN_OK ? cairn_fail(error, status, "the answer") : status;
+    }
+    *out = a;
+    return CAIRN_OK;
+}
+
+void cairn_answer_free(cairn_answer_rows *a)
+{
+    if (a == NULL) {
         return;
     }
-    (void)putc('"', out);
-    for (size_t i = 0; i < bytes; i++) {
-        if (text[i] == '"') {
-            (void)putc('"', out);
-        }
-        (void)putc(text[i], out);
+    if (a->merge != NULL) {
+        cairn_merge_close(a->merge);
+        free(a->merge);
     }
-    (void)putc('"', out);
+    cairn_runs_remove_files(&a->sorted);
+    cairn_runs_free(&a->sorted);
+    cairn_groups_free(&a->chunk);
+    free_rows(&a->rows);
+    free(a);
 }
 
-/* Length of the UTF-8 character at text, 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
-static size_t utf8_length(const unsigned char *text, size_t bytes)
+void answer_rewind(cairn_answer_rows *a)
 {
-    unsigned char c = text[0];
-    size_t length = c < 0x80                ? 1
-                    : c >= 0xc2 && c < 0xe0 ? 2
-                    : c >= 0xe0 && c < 0xf0 ? 3
-                    : c >= 0xf0 && c < 0xf5 ? 4
-                                            : 0;
-
-    if (length == 0 || length > bytes) {
-        return 0;
+    a->at = 0;
+    if (a->spill == NULL || a->status != CAIRN_OK) {
+        return;
     }
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) || (c == 0xf0 && text[1] < 0x90) ||
-        (c == 0xf4 && text[1] > 0x8f)) {
-        return 0;
-    }
-    return length;
+    cairn_merge_close(a->merge);
+    a->order = by_answer(a);
+    a->status = cairn_merge_open(a->merge, a->sorted.run, a->sorted.count, a->shape, &a->order, a->error);
 }
 
-static void json_string(FILE *out, const char *text, size_t bytes)
+const row *answer_next(cairn_answer_rows *a)
 {
-    (void)putc('"', out);
-    for (size_t i = 0; i < bytes;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t length = utf8_length((const unsigned char *)text + i, bytes - i);
-        if (length == 0) {
-            (void)fputs("\\ufffd", out);
-            length = 1;
-        } else if (c == '"' || c == '\\') {
-            (void)fprintf(out, "\\%c", c);
-        } else if (c < 0x20 || c == 0x7f) {
-            (void)fprintf(out, "\\u%04x", c);
-        } else {
-            (void)fwrite(text + i, 1, length, out);
-        }
-        i += length;
+    const cairn_run_reader *reader = NULL;
+
+    if (a->status != CAIRN_OK || a->at == a->count) {
+        return NULL;
     }
-    (void)putc('"', out);
+    a->at++;
+    if (a->spill == NULL) {
+        return &a->rows.row[a->at - 1];
+    }
+    a->status = cairn_merge_next(a->merge, &reader, a->error);
+    return a->status == CAIRN_OK && reader != NULL ? reader->context : NULL;
 }
 
-static void name_of(const answer *a, uint32_t column, char *text, size_t bytes)
+void answer_name(const cairn_answer_rows *a, uint32_t column, char *text, size_t bytes)
 {
     if (column < a->query->group_count) {
         (void)snprintf(text, bytes, "%s", a->columns->name[a->query->group_column[column]]);
     } else {
         cairn_query_name(a->query, column - a->query->group_count, a->columns, text, bytes);
     }
-}
-
-static void print_csv(const answer *a)
-{
-    uint32_t width = a->query->group_count + a->query->aggregate_count;
-    char text[CAIRN_NUMBER_TEXT], name[600];
-
-    for (uint32_t k = a->first; k < width; k++) {
-        name_of(a, k, name, sizeof name);
-        (void)fputs(k == a->first ? "" : ",", a->out);
-        csv_field(a->out, name, strlen(name));
-    }
-    (void)putc('\n', a->out);
-    for (uint32_t i = 0; i < a->count; i++) {
-        for (uint32_t k = a->first; k < width; k++) {
-            (void)fputs(k == a->first ? "" : ",", a->out);
-            if (k < a->query->group_count) {
-                csv_field(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
-            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text)) {
-                (void)fputs(text, a->out);
-            }
-        }
-        (void)putc('\n', a->out);
-    }
-}
-
-static void print_json(const answer *a)
-{
-    uint32_t width = a->query->group_count + a->query->aggregate_count;
-    char text[CAIRN_NUMBER_TEXT], name[600];
-
-    (void)fputs("[", a->out);
-    for (uint32_t i = 0; i < a->count; i++) {
-        (void)fputs(i == 0 ? "\n  {" : ",\n  {", a->out);
-        for (uint32_t k = a->first; k < width; k++) {
-            name_of(a, k, name, sizeof name);
-            (void)fputs(k == a->first ? "" : ", ", a->out);
-            json_string(a->out, name, strlen(name));
-            (void)fputs(": ", a->out);
-            if (k < a->query->group_count) {
-                json_string(a->out, a->rows[i].key[k].text, a->rows[i].key[k].bytes);
-            } else if (print_value(a, &a->rows[i], k - a->query->group_count, false, text) &&
-                       strcmp(text, "inf") != 0 && strcmp(text, "-inf") != 0) {
-                (void)fputs(text, a->out);
-            } else {
-                (void)fputs("null", a->out);
-            }
-        }
-        (void)fputs("}", a->out);
-    }
-    (void)fputs("\n]\n", a->out);
-}
-
-/* Characters, for alignment: UTF-8 continuation bytes count nothing. */
-static size_t width_of(const char *text, size_t bytes)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        width += ((unsigned char)text[i] & 0xc0) != 0x80;
-    }
-    return width;
-}
-
-static void table_cell(FILE *out, const char *text, size_t bytes, size_t width, bool right, bool last)
-{
-    size_t blanks = width - width_of(text, bytes);
-
-    for (size_t i = 0; right && i < blanks; i++) {
-        (void)putc(' ', out);
-    }
-    for (size_t i = 0; i < bytes; i++) {
-        (void)putc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], out);
-    }
-    for (size_t i = 0; !right && !last && i < blanks; i++) {
-        (void)putc(' ', out);
-    }
-    (void)fputs(last ? "\n" : "  ", out);
-}
-
-static cairn_field table_text(const answer *a, uint32_t i, uint32_t k, char text[CAIRN_NUMBER_TEXT])
-{
-    if (k < a->query->group_count) {
-        return a->rows[i].key[k];
-    }
-    if (!print_value(a, &a->rows[i], k - a->query->group_count, true, text)) {
-        memcpy(text, "-", 2);
-    }
-    return (cairn_field){text, strlen(text)};
-}
-
-static void print_table(const answer *a)
-{
-    uint32_t columns = a->query->group_count + a->query->aggregate_count;
-    size_t width[CAIRN_GROUP_COLUMNS_MAX + CAIRN_AGGREGATES_MAX];
-    char text[CAIRN_NUMBER_TEXT], name[600];
-
-    for (uint32_t k = a->first; k < columns; k++) {
-        name_of(a, k, name, sizeof name);
-        width[k] = width_of(name, strlen(name));
-        for (uint32_t i = 0; i < a->count; i++) {
-            cairn_field field = table_text(a, i, k, text);
-            size_t need = width_of(field.text, field.bytes);
-            width[k] = need > width[k] ? need : width[k];
-        }
-    }
-    for (uint32_t i = 0; i <= a->count; i++) {
-        for (uint32_t k = a->first; k < columns; k++) {
-            bool right = k >= a->query->group_count || a->numeric[k];
-            cairn_field field = {name, 0};
-            if (i == 0) {
-                name_of(a, k, name, sizeof name);
-                field.bytes = strlen(name);
-            } else {
-                field = table_text(a, i - 1, k, text);
-            }
-            table_cell(a->out, field.text, field.bytes, width[k], right, k + 1 == columns);
-        }
-    }
-}
-
-static void free_rows(answer *a)
-{
-    free(a->rows);
-    free(a->keys);
-    free(a->numbers);
-    free(a->order);
-}
-
-cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_groups *groups, const cairn_query *query,
-                                const cairn_columns *columns)
-{
-    answer a = {.out = out, .groups = groups, .query = query, .columns = columns, .first = query->selects};
-    cairn_status status = sort_rows(&a);
-
-    if (status != CAIRN_OK) {
-        free_rows(&a);
-        return status;
-    }
-    if (format == CAIRN_FORMAT_CSV) {
-        print_csv(&a);
-    } else if (format == CAIRN_FORMAT_JSON) {
-        print_json(&a);
-    } else {
-        print_table(&a);
-    }
-    free_rows(&a);
-    return fflush(out) != 0 || ferror(out) != 0 ? CAIRN_E_IO : CAIRN_OK;
-}
-
-/* ---------------------------------------------------------------- as columns */
-
-/* Whole numbers, each written as it is printed. */
-static bool are_whole(const answer *a, uint32_t k)
-{
-    bool whole = a->numeric[k];
-
-    for (uint32_t i = 0; i < a->count && whole; i++) {
-        cairn_number number = a->rows[i].number[k];
-        char text[CAIRN_NUMBER_TEXT];
-
-        whole = number.kind == CAIRN_NUMBER_FIXED && number.fixed % CAIRN_FIXED_ONE == 0 &&
-                cairn_whole_print(number.fixed / CAIRN_FIXED_ONE, text) == a->rows[i].key[k].bytes &&
-                memcmp(text, a->rows[i].key[k].text, a->rows[i].key[k].bytes) == 0;
-    }
-    return whole;
-}
-
-static uint32_t widest(const answer *a, uint32_t k)
-{
-    size_t width = 1;
-
-    for (uint32_t i = 0; i < a->count; i++) {
-        width = a->rows[i].key[k].bytes > width ? a->rows[i].key[k].bytes : width;
-    }
-    return width > UINT32_MAX ? UINT32_MAX : (uint32_t)width;
-}
-
-/* Of a group column only what loses nothing becomes numbers. */
-static cairn_shard_column make_column(const answer *a, uint32_t k)
-{
-    bool group = k < a->query->group_count;
-    bool counts = !group && (a->query->aggregate[k - a->query->group_count].kind == CAIRN_COUNT ||
-                             a->query->aggregate[k - a->query->group_count].kind == CAIRN_AGG_DISTINCT);
-    cairn_shard_column column = {.type = CAIRN_SHARD_F64, .width = 8};
-
-    if (counts || (group && are_whole(a, k))) {
-        column.type = CAIRN_SHARD_I64;
-    } else if (group) {
-        column.type = CAIRN_SHARD_TEXT;
-        column.width = widest(a, k);
-    }
-    return column;
-}
-
-static void put_cell(const answer *a, const row *r, uint32_t k, const cairn_shard_column *column, char *at)
-{
-    double value = NAN;
-    int64_t whole = 0;
-
-    if (column->type == CAIRN_SHARD_TEXT) {
-        memcpy(at, r->key[k].text, r->key[k].bytes); /* the rest is zeros */
-        return;
-    }
-    if (k < a->query->group_count) {
-        whole = r->number[k].fixed / CAIRN_FIXED_ONE;
-    } else if (!value_of(a, r, &a->query->aggregate[k - a->query->group_count], &value)) {
-        value = NAN;
-    } else if (column->type == CAIRN_SHARD_I64) {
-        whole = (int64_t)value;
-    }
-    memcpy(at, column->type == CAIRN_SHARD_I64 ? (const void *)&whole : (const void *)&value, 8);
-}
-
-static cairn_status fill_column(const answer *a, uint32_t k, cairn_shard_column *column, char **name)
-{
-    char text[600];
-    char *data;
-
-    name_of(a, k, text, sizeof text);
-    *column = make_column(a, k);
-    *name = strdup(text);
-    data = calloc(a->count + (size_t)1, column->width);
-    column->name = *name;
-    column->data = data;
-    if (*name == NULL || data == NULL) {
-        return CAIRN_E_NOMEM;
-    }
-    for (uint32_t i = 0; i < a->count; i++) {
-        put_cell(a, &a->rows[i], k, column, data + (size_t)i * column->width);
-    }
-    return CAIRN_OK;
-}
-
-cairn_status cairn_answer_write(const char *path, const cairn_groups *groups, const cairn_query *query,
-                                const cairn_columns *columns, cairn_error *error)
-{
-    answer a = {.groups = groups, .query = query, .columns = columns, .first = query->selects};
-    uint32_t count = query->group_count + query->aggregate_count - a.first;
-    cairn_shard_column *made = calloc(count + (size_t)1, sizeof *made);
-    char **names = calloc(count + (size_t)1, sizeof *names);
-    cairn_status status = made == NULL || names == NULL ? CAIRN_E_NOMEM : sort_rows(&a);
-
-    for (uint32_t k = 0; k < count && status == CAIRN_OK; k++) {
-        status = fill_column(&a, k + a.first, &made[k], &names[k]);
-    }
-    if (status == CAIRN_E_NOMEM) {
-        (void)cairn_fail(error, status, "%s: no memory for the answer", path);
-    } else {
-        status = cairn_shard_write(path, made, count, a.count, NULL, error);
-    }
-    for (uint32_t k = 0; k < count && made != NULL && names != NULL; k++) {
-        free((void *)(uintptr_t)made[k].data);
-        free(names[k]);
-    }
-    free(made);
-    free(names);
-    free_rows(&a);
-    return status;
 }

@@ -10,7 +10,7 @@
 #ifndef CAIRN_DATASET_ANSWER_H
 #define CAIRN_DATASET_ANSWER_H
 
-#include "dataset/groups.h"
+#include "dataset/spill.h"
 
 #include <stdio.h>
 
@@ -21,16 +21,24 @@ typedef enum cairn_format {
     CAIRN_FORMAT_HDF5 /* cairn_answer_write only */
 } cairn_format;
 
-/* Write header and groups to out. Group keys are strings in JSON; bytes that are not UTF-8 become U+FFFD there. In
- * the table control bytes become '?'. Without group columns there is one row, also when nothing was read. CAIRN_E_IO
- * (errno says why), CAIRN_E_NOMEM. */
-CAIRN_MUST_CHECK cairn_status cairn_answer_print(FILE *out, cairn_format format, const cairn_groups *groups,
-                                                 const cairn_query *query, const cairn_columns *columns);
+typedef struct cairn_answer_rows cairn_answer_rows;
+
+/* The rows in order. Without group columns there is one row, also when nothing was read. runs and spill: groups that are on
+ * disk, or NULL; with some all goes there: groups is empty afterwards, but for its counts, and runs are fewer. groups, query,
+ * columns, spill and error are to live as long as the answer, which is to be freed. What fails, error says. CAIRN_E_NOMEM,
+ * and what reading and writing runs gives. */
+CAIRN_MUST_CHECK cairn_status cairn_answer_make(cairn_answer_rows **answer, cairn_groups *groups, cairn_runs *runs,
+                                                cairn_spill *spill, const cairn_query *query,
+                                                const cairn_columns *columns, cairn_error *error);
+void cairn_answer_free(cairn_answer_rows *answer); /* safe on NULL */
+
+/* Write header and rows to out. Group keys are strings in JSON; bytes that are not UTF-8 become U+FFFD there. In
+ * the table control bytes become '?'. CAIRN_E_IO with no error set: writing failed, errno says why; else as above. */
+CAIRN_MUST_CHECK cairn_status cairn_answer_print(cairn_answer_rows *answer, FILE *out, cairn_format format);
 
 /* Write them as a shard (shard.h) to path: counts and columns of whole numbers as i64; other numbers as f64, the nearest
- * ones, NaN where there is none; all else as text. Whole or not there. CAIRN_E_INVALID (a name that no dataset can have),
- * CAIRN_E_FULL, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. */
-CAIRN_MUST_CHECK cairn_status cairn_answer_write(const char *path, const cairn_groups *groups, const cairn_query *query,
-                                                 const cairn_columns *columns, cairn_error *error);
+ * ones, NaN where there is none; all else as text. Whole or not there. CAIRN_E_INVALID (a name that no dataset can have, more
+ * than fits in memory), CAIRN_E_FULL, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM. */
+CAIRN_MUST_CHECK cairn_status cairn_answer_write(cairn_answer_rows *answer, const char *path);
 
 #endif

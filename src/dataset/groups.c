@@ -17,9 +17,8 @@ cairn_shape cairn_query_shape(const cairn_query *query)
     return shape;
 }
 
-cairn_status cairn_groups_init(cairn_groups *groups, cairn_shape shape)
+static void set_shape(cairn_groups *groups, cairn_shape shape)
 {
-    memset(groups, 0, sizeof *groups);
     groups->shape = shape;
     for (uint32_t k = 0; k < shape.value_count; k++) {
         groups->sketch_of[k] = groups->sketch_count;
@@ -28,6 +27,12 @@ cairn_status cairn_groups_init(cairn_groups *groups, cairn_shape shape)
     groups->stride =
         sizeof(cairn_group) + shape.value_count * sizeof(cairn_cell) + groups->sketch_count * sizeof(cairn_sketch *);
     groups->stride = (groups->stride + _Alignof(cairn_group) - 1) / _Alignof(cairn_group) * _Alignof(cairn_group);
+}
+
+cairn_status cairn_groups_init(cairn_groups *groups, cairn_shape shape)
+{
+    memset(groups, 0, sizeof *groups);
+    set_shape(groups, shape);
     groups->slots = calloc(FIRST_SLOTS, sizeof *groups->slots);
     groups->slot_mask = FIRST_SLOTS - 1;
     return groups->slots == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
@@ -43,7 +48,7 @@ static void free_sketch(cairn_sketch *sketch)
     }
 }
 
-void cairn_groups_free(cairn_groups *groups)
+static void free_values(cairn_groups *groups)
 {
     for (uint32_t i = 0; i < groups->count; i++) {
         cairn_group *group = cairn_groups_at(groups, i);
@@ -54,6 +59,11 @@ void cairn_groups_free(cairn_groups *groups)
             }
         }
     }
+}
+
+void cairn_groups_free(cairn_groups *groups)
+{
+    free_values(groups);
     free(groups->entries);
     free(groups->slots);
     free(groups->keys);
@@ -65,6 +75,14 @@ cairn_status cairn_groups_clear(cairn_groups *groups)
     cairn_shape shape = groups->shape;
     cairn_groups_free(groups);
     return cairn_groups_init(groups, shape);
+}
+
+void cairn_groups_drop(cairn_groups *groups)
+{
+    free_values(groups);
+    memset(groups->slots, 0, ((size_t)groups->slot_mask + 1) * sizeof *groups->slots);
+    groups->count = 0;
+    groups->key_bytes = groups->heap_bytes = 0;
 }
 
 /* Two words over long keys; equal words are still compared byte by byte. */
@@ -124,7 +142,6 @@ static bool room_for_one(cairn_groups *groups, size_t key_bytes)
         if (keys == NULL) {
             return false;
         }
-        memset(keys + groups->key_room, 0, room - groups->key_room);
         groups->keys = keys;
         groups->key_room = room;
     }
@@ -146,19 +163,15 @@ static bool is_full(const cairn_groups *groups)
     return groups->count > groups->slot_mask / (groups->slot_mask < ROOMY_SLOTS ? 8 : 2);
 }
 
-cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot)
+/* The key's bytes are behind those of the others. */
+static cairn_group *add_group(cairn_groups *groups, cairn_entry_key key)
 {
-    cairn_group *group;
+    cairn_group *group = cairn_groups_at(groups, groups->count++);
 
-    if (!room_for_one(groups, key.bytes)) {
-        return NULL;
-    }
-    group = cairn_groups_at(groups, groups->count++);
     group->key = key;
     group->key.at = groups->key_bytes;
     group->rows = 0;
     group->unused = 0;
-    memcpy(groups->keys + groups->key_bytes, text, key.bytes);
     groups->key_bytes += key.bytes;
     for (uint32_t k = 0; k < groups->shape.value_count; k++) {
         clear_cell(&group->cell[k]);
@@ -166,11 +179,45 @@ cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_ent
             *cairn_groups_sketch(groups, group, k) = NULL;
         }
     }
+    return group;
+}
+
+cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot)
+{
+    cairn_group *group;
+
+    if (!room_for_one(groups, key.bytes)) {
+        return NULL;
+    }
+    memcpy(groups->keys + groups->key_bytes, text, key.bytes);
+    memset(groups->keys + groups->key_bytes + key.bytes, 0, CAIRN_CSV_SLACK);
+    group = add_group(groups, key);
     groups->slots[slot] = groups->count;
     if (is_full(groups) && !double_slots(groups)) {
         return NULL;
     }
     return group;
+}
+
+static size_t wide_bytes(const cairn_sum *sum)
+{
+    return sum->wide == NULL ? 0 : sizeof *sum->wide;
+}
+
+static size_t sketch_bytes(const cairn_sketch *sketch)
+{
+    if (sketch == NULL) {
+        return 0;
+    }
+    return sizeof *sketch + wide_bytes(&sketch->squares.wide) + sketch->distinct.room * sizeof *sketch->distinct.list +
+           (sketch->distinct.registers == NULL ? 0 : CAIRN_DISTINCT_REGISTERS) +
+           sketch->quantiles.size * sizeof *sketch->quantiles.table;
+}
+
+static size_t heap_bytes(const cairn_groups *groups, const cairn_group *group, uint32_t value)
+{
+    return wide_bytes(&group->cell[value].sum) +
+           (groups->shape.needs[value] == 0 ? 0 : sketch_bytes(*cairn_groups_sketch(groups, group, value)));
 }
 
 static cairn_status add_to_cell(cairn_cell *cell, cairn_number number)
@@ -231,6 +278,7 @@ cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const ca
     cairn_cell *cell = &group->cell[value];
     cairn_number number = {.kind = CAIRN_NUMBER_NONE};
     cairn_status status = CAIRN_OK;
+    size_t before = heap_bytes(groups, group, value);
 
     cell->present++;
     if (query->numeric[value] || (query->of_numbers[value] && needs != 0)) {
@@ -247,15 +295,14 @@ cairn_status cairn_groups_add(cairn_groups *groups, cairn_group *group, const ca
         status =
             add_to_sketch(cairn_groups_sketch(groups, group, value), needs, query->of_numbers[value], field, number);
     }
+    groups->heap_bytes += heap_bytes(groups, group, value) - before;
     return status;
 }
 
 size_t cairn_groups_bytes(const cairn_groups *groups)
 {
-    size_t sketches = (size_t)groups->sketch_count * groups->count * sizeof(cairn_sketch);
-
-    return (size_t)groups->room * groups->stride + groups->key_room +
-           ((size_t)groups->slot_mask + 1) * sizeof *groups->slots + sketches;
+    return groups->count * groups->stride + groups->key_bytes +
+           ((size_t)groups->slot_mask + 1) * sizeof *groups->slots + groups->heap_bytes;
 }
 
 static int by_position(const void *a, const void *b, void *context)
@@ -344,19 +391,43 @@ static cairn_status merge_cell(cairn_cell *cell, const cairn_cell *other)
     return cairn_sum_merge(&cell->sum, &other->sum);
 }
 
-static cairn_status merge_group(cairn_groups *groups, cairn_group *to, const cairn_groups *other,
-                                const cairn_group *from)
+cairn_status cairn_groups_join(cairn_groups *groups, cairn_group *to, const cairn_groups *other,
+                               const cairn_group *from)
 {
     cairn_status status = CAIRN_OK;
 
     to->rows += from->rows;
     for (uint32_t k = 0; k < groups->shape.value_count && status == CAIRN_OK; k++) {
+        size_t before = heap_bytes(groups, to, k);
+
         status = merge_cell(&to->cell[k], &from->cell[k]);
         if (status == CAIRN_OK && groups->shape.needs[k] != 0) {
             status = merge_sketch(cairn_groups_sketch(groups, to, k), *cairn_groups_sketch(other, from, k));
         }
+        groups->heap_bytes += heap_bytes(groups, to, k) - before;
     }
     return status;
+}
+
+cairn_status cairn_groups_take(cairn_groups *groups, const cairn_groups *other, const cairn_group *from)
+{
+    cairn_group *to = cairn_groups_find(groups, other->keys + from->key.at, from->key.bytes);
+
+    return to == NULL ? CAIRN_E_NOMEM : cairn_groups_join(groups, to, other, from);
+}
+
+int cairn_groups_compare(const cairn_groups *left, const cairn_group *a, const cairn_groups *right,
+                         const cairn_group *b)
+{
+    uint64_t x = cairn_groups_hash(a->key), y = cairn_groups_hash(b->key);
+
+    if (x != y) {
+        return x < y ? -1 : 1;
+    }
+    if (a->key.bytes != b->key.bytes) {
+        return a->key.bytes < b->key.bytes ? -1 : 1;
+    }
+    return memcmp(left->keys + a->key.at, right->keys + b->key.at, a->key.bytes);
 }
 
 cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other)
@@ -365,9 +436,7 @@ cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other)
         return CAIRN_E_MISMATCH;
     }
     for (uint32_t i = 0; i < other->count; i++) {
-        const cairn_group *from = cairn_groups_at(other, i);
-        cairn_group *to = cairn_groups_find(groups, other->keys + from->key.at, from->key.bytes);
-        cairn_status status = to == NULL ? CAIRN_E_NOMEM : merge_group(groups, to, other, from);
+        cairn_status status = cairn_groups_take(groups, other, cairn_groups_at(other, i));
         if (status != CAIRN_OK) {
             return status;
         }
@@ -425,7 +494,7 @@ static cairn_status unpack_sketch(cairn_sketch **at, cairn_unpack *unpack)
     return status == CAIRN_OK ? cairn_quantiles_unpack(&(*at)->quantiles, unpack) : status;
 }
 
-static void pack_group(const cairn_groups *groups, const cairn_group *group, cairn_pack *pack)
+void cairn_groups_pack_one(const cairn_groups *groups, const cairn_group *group, cairn_pack *pack)
 {
     cairn_pack_text(pack, groups->keys + group->key.at, group->key.bytes);
     cairn_pack_u64(pack, group->rows);
@@ -464,7 +533,7 @@ void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack)
     cairn_note_pack(&groups->many, pack);
     cairn_note_pack(&groups->unclosed, pack);
     for (uint32_t i = 0; i < groups->count; i++) {
-        pack_group(groups, cairn_groups_at(groups, i), pack);
+        cairn_groups_pack_one(groups, cairn_groups_at(groups, i), pack);
     }
 }
 
@@ -479,12 +548,27 @@ static cairn_status unpack_cell(cairn_cell *cell, cairn_unpack *unpack)
     return isnan(cell->wide_low) || isnan(cell->wide_high) ? CAIRN_E_CORRUPT : cairn_sum_unpack(&cell->sum, unpack);
 }
 
+/* What follows the key. */
+static cairn_status unpack_values(cairn_groups *groups, cairn_group *group, cairn_unpack *unpack)
+{
+    cairn_status status = CAIRN_OK;
+
+    group->rows = cairn_unpack_u64(unpack);
+    for (uint32_t k = 0; k < groups->shape.value_count && status == CAIRN_OK; k++) {
+        status = unpack_cell(&group->cell[k], unpack);
+        if (status == CAIRN_OK && groups->shape.needs[k] != 0) {
+            status = unpack_sketch(cairn_groups_sketch(groups, group, k), unpack);
+        }
+        groups->heap_bytes += heap_bytes(groups, group, k);
+    }
+    return status;
+}
+
 static cairn_status unpack_group(cairn_groups *groups, cairn_unpack *unpack)
 {
     size_t bytes;
     const uint8_t *key = cairn_unpack_text(unpack, &bytes);
     uint32_t before = groups->count;
-    cairn_status status = CAIRN_OK;
 
     if (key == NULL) {
         return CAIRN_E_CORRUPT;
@@ -502,14 +586,34 @@ static cairn_status unpack_group(cairn_groups *groups, cairn_unpack *unpack)
     if (groups->count == before) { /* the same key twice */
         return CAIRN_E_CORRUPT;
     }
-    group->rows = cairn_unpack_u64(unpack);
-    for (uint32_t k = 0; k < groups->shape.value_count && status == CAIRN_OK; k++) {
-        status = unpack_cell(&group->cell[k], unpack);
-        if (status == CAIRN_OK && groups->shape.needs[k] != 0) {
-            status = unpack_sketch(cairn_groups_sketch(groups, group, k), unpack);
-        }
+    return unpack_values(groups, group, unpack);
+}
+
+void cairn_groups_init_one(cairn_groups *one, cairn_shape shape)
+{
+    memset(one, 0, sizeof *one);
+    set_shape(one, shape);
+}
+
+cairn_status cairn_groups_unpack_one(cairn_groups *one, cairn_unpack *unpack)
+{
+    size_t bytes;
+    const uint8_t *key = cairn_unpack_text(unpack, &bytes);
+
+    free_values(one);
+    one->count = 0;
+    one->key_bytes = one->heap_bytes = 0;
+    if (key == NULL) {
+        return CAIRN_E_CORRUPT;
     }
-    return status;
+    if (!room_for_one(one, bytes)) {
+        return CAIRN_E_NOMEM;
+    }
+    memcpy(one->keys, key, bytes);
+    memset(one->keys + bytes, 0, CAIRN_CSV_SLACK);
+    (void)add_group(one, cairn_groups_key(one->keys, (uint32_t)bytes));
+    cairn_status status = unpack_values(one, cairn_groups_one(one), unpack);
+    return status == CAIRN_OK && unpack->bad ? CAIRN_E_CORRUPT : status;
 }
 
 static void unpack_counts(cairn_groups *groups, cairn_unpack *unpack)

@@ -62,6 +62,7 @@ typedef struct cairn_groups {
     uint32_t count, room;
     uint32_t sketch_count;
     size_t key_bytes, key_room;
+    size_t heap_bytes; /* of sketches and of sums of wide numbers */
     /* counts over all rows */
     uint64_t rows, selected; /* read, and of them those of which the condition is true */
     uint64_t missing[CAIRN_VALUE_COLUMNS_MAX];
@@ -80,6 +81,8 @@ CAIRN_MUST_CHECK cairn_status cairn_groups_init(cairn_groups *groups, cairn_shap
 void cairn_groups_free(cairn_groups *groups); /* safe on zeros and on what init left */
 /* As after init. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_clear(cairn_groups *groups);
+/* The groups go; the counts over all rows stay, and so does the memory, for the next ones. */
+void cairn_groups_drop(cairn_groups *groups);
 
 static inline cairn_group *cairn_groups_at(const cairn_groups *groups, uint32_t index)
 {
@@ -91,15 +94,20 @@ cairn_entry_key cairn_groups_long_key(const char *key, uint32_t bytes);
 /* A group for this key, which is not there; the slot is free, and where it is looked for. NULL: no memory. */
 cairn_group *cairn_groups_make(cairn_groups *groups, const char *text, cairn_entry_key key, uint32_t slot);
 
-static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry_key key)
+static inline uint64_t cairn_groups_hash(cairn_entry_key key)
 {
     cairn_u128 product =
         (cairn_u128)(key.first ^ UINT64_C(0x9e3779b97f4a7c15)) * (key.last ^ key.bytes ^ UINT64_C(0xd6e8feb86659fd93));
-    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64)) & groups->slot_mask;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* The group with this key; made when it is new. key has CAIRN_CSV_SLACK readable bytes behind it. NULL: no memory. */
-static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *text, uint32_t bytes)
+static inline uint32_t cairn_groups_slot(const cairn_groups *groups, cairn_entry_key key)
+{
+    return (uint32_t)cairn_groups_hash(key) & groups->slot_mask;
+}
+
+/* text has CAIRN_CSV_SLACK readable bytes behind it. */
+static inline cairn_entry_key cairn_groups_key(const char *text, uint32_t bytes)
 {
     /* What the slack holds is masked out without asking how long the key is: lengths come in no order. */
     static const uint8_t window[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -117,7 +125,15 @@ static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *t
     } else {
         key = cairn_groups_long_key(text, bytes);
     }
+    return key;
+}
+
+/* The group with this key; made when it is new. key has CAIRN_CSV_SLACK readable bytes behind it. NULL: no memory. */
+static inline cairn_group *cairn_groups_find(cairn_groups *groups, const char *text, uint32_t bytes)
+{
+    cairn_entry_key key = cairn_groups_key(text, bytes);
     uint32_t slot = cairn_groups_slot(groups, key);
+
     for (uint32_t index; __builtin_expect((index = groups->slots[slot]) != 0, 1);
          slot = (slot + 1) & groups->slot_mask) {
         cairn_group *group = cairn_groups_at(groups, index - 1);
@@ -145,7 +161,7 @@ CAIRN_MUST_CHECK cairn_status cairn_groups_add(cairn_groups *groups, cairn_group
 /* Take all of `other` in. On CAIRN_E_NOMEM groups is not to be used any more. */
 CAIRN_MUST_CHECK cairn_status cairn_groups_merge(cairn_groups *groups, const cairn_groups *other);
 
-/* Memory that it takes, but for sums of wide numbers. */
+/* Memory that its groups use. */
 size_t cairn_groups_bytes(const cairn_groups *groups);
 
 /* Of a select: keep `most` rows, the first ones by their positions. CAIRN_E_NOMEM. */
@@ -155,5 +171,23 @@ CAIRN_MUST_CHECK cairn_status cairn_groups_keep_first(cairn_groups *groups, uint
  * initialised or zero `groups` anew. CAIRN_E_CORRUPT, CAIRN_E_VERSION, CAIRN_E_NOMEM: *groups is empty then. */
 void cairn_groups_pack(const cairn_groups *groups, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_groups_unpack(cairn_groups *groups, cairn_unpack *unpack);
+
+/* One by one, for tables that are not in memory as a whole (run.h). `one` holds at most one group, and can only be read. */
+void cairn_groups_init_one(cairn_groups *one, cairn_shape shape); /* to be freed as any */
+void cairn_groups_pack_one(const cairn_groups *groups, const cairn_group *group, cairn_pack *pack);
+CAIRN_MUST_CHECK cairn_status cairn_groups_unpack_one(cairn_groups *one, cairn_unpack *unpack);
+/* The only one. */
+static inline cairn_group *cairn_groups_one(const cairn_groups *one)
+{
+    return cairn_groups_at(one, 0);
+}
+/* Take `from`, a group of `other`, into `to`, which has the same key; or into the group of its key. */
+CAIRN_MUST_CHECK cairn_status cairn_groups_join(cairn_groups *groups, cairn_group *to, const cairn_groups *other,
+                                                const cairn_group *from);
+CAIRN_MUST_CHECK cairn_status cairn_groups_take(cairn_groups *groups, const cairn_groups *other,
+                                                const cairn_group *from);
+/* An order of all keys that is the same in every table; 0: the same key. */
+int cairn_groups_compare(const cairn_groups *left, const cairn_group *a, const cairn_groups *right,
+                         const cairn_group *b);
 
 #endif

@@ -57,14 +57,19 @@ static inline void check_close(check_text *t)
     (void)close(t->fd);
 }
 
-static inline char *check_print(const cairn_groups *groups, const check_text *t)
+static inline char *check_print(cairn_groups *groups, const check_text *t)
 {
     char *text = NULL;
     size_t bytes;
+    cairn_answer_rows *answer;
+    cairn_error error = {CAIRN_OK, ""};
     FILE *out = open_memstream(&text, &bytes);
-    if (out == NULL || cairn_answer_print(out, CAIRN_FORMAT_CSV, groups, &t->query, &t->plan.columns) != CAIRN_OK) {
+    if (out == NULL ||
+        cairn_answer_make(&answer, groups, NULL, NULL, &t->query, &t->plan.columns, &error) != CAIRN_OK ||
+        cairn_answer_print(answer, out, CAIRN_FORMAT_CSV) != CAIRN_OK) {
         check_die("printing");
     }
+    cairn_answer_free(answer);
     fprintf(out, "rows %llu missing %llu bad %llu few %llu many %llu unclosed %llu\n", (unsigned long long)groups->rows,
             (unsigned long long)groups->missing[1], (unsigned long long)groups->bad[1].count,
             (unsigned long long)groups->few.count, (unsigned long long)groups->many.count,

@@ -52,12 +52,17 @@ static void add(cairn_groups *groups, const char *key, size_t key_bytes, const c
     }
 }
 
-static char *print(const cairn_groups *groups, cairn_format format)
+static char *print(cairn_groups *groups, cairn_format format)
 {
     char *text = NULL;
     size_t bytes;
+    cairn_answer_rows *answer;
+    cairn_error error = {CAIRN_OK, ""};
     FILE *out = open_memstream(&text, &bytes);
-    CU_ASSERT_FATAL(out != NULL && cairn_answer_print(out, format, groups, &query, &columns) == CAIRN_OK);
+    CU_ASSERT_FATAL(out != NULL &&
+                    cairn_answer_make(&answer, groups, NULL, NULL, &query, &columns, &error) == CAIRN_OK &&
+                    cairn_answer_print(answer, out, format) == CAIRN_OK);
+    cairn_answer_free(answer);
     (void)fclose(out);
     return text;
 }
