@@ -62,8 +62,8 @@ static cairn_status print_to_file(scan *s, cairn_answer_rows *answer, cairn_erro
 static cairn_status print_answer(scan *s, cairn_error *error)
 {
     cairn_answer_rows *answer;
-    cairn_status status = cairn_answer_make(&answer, &s->lead.total, &s->lead.runs, &s->spill, &s->query,
-                                            &s->plan.columns, error);
+    cairn_status status =
+        cairn_answer_make(&answer, &s->lead.total, &s->lead.runs, &s->spill, &s->query, &s->plan.columns, error);
 
     if (status != CAIRN_OK) {
         return status;

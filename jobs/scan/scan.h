@@ -158,10 +158,10 @@ typedef struct scan {
     cairn_runs apart_runs;
     cairn_spill spill;
     char spill_folder[4096];
-    scan_tally own;        /* but bytes and blocks */
-    scan_tally *tally;     /* [count], where the answer is put together */
-    bool failed;           /* an error is on its way to process 0 */
-    double debt_from;      /* --read-rate: when what was read so far is paid for */
+    scan_tally own;    /* but bytes and blocks */
+    scan_tally *tally; /* [count], where the answer is put together */
+    bool failed;       /* an error is on its way to process 0 */
+    double debt_from;  /* --read-rate: when what was read so far is paid for */
     scan_lead lead;
     scan_blob *blobs;
     size_t blob_count;

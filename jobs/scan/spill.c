@@ -18,7 +18,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
-enum { TABLE_SHARE = 6, APART_SHARE = 12, PART_SHARE = 8 };
+enum { TABLE_SHARE = 6, APART_SHARE = 12, PART_SHARE = 2 };
 
 void scan_spill_begin(scan *s, bool anew)
 {

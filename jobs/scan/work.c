@@ -571,9 +571,9 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
 
     if (!s->begun) {
         s->begun = true;
-        s->begun_apart = cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
-                         (!s->survive.on && s->runs.count == 0 &&
-                          (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
+        s->begun_apart =
+            cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
+            (!s->survive.on && s->runs.count == 0 && (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
         s->apart.most = cairn_query_first(&s->query);
     }
     bool apart = s->begun_apart, as_second = s->as_second[0];

@@ -2,7 +2,7 @@
  * environment variables, in one place. README's table says the same.
  *
  * DIR holds: run.json (snapshot/store.h), snapshots/, status/ (base/beat.h), log/ (mpirun.log: what was kept off the
- * screen), consensus/ (process/consensus.h). */
+ * screen), consensus/ (process/consensus.h), spill/ (of the job scan: jobs/scan/spill.c). */
 #ifndef CAIRN_BASE_ENVIRONMENT_H
 #define CAIRN_BASE_ENVIRONMENT_H
 

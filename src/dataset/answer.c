@@ -392,9 +392,9 @@ static cairn_status sort_outside(cairn_answer_rows *a, cairn_runs *runs)
     cairn_merge_order order = by_answer(a);
 
     a->merge = calloc(1, sizeof *a->merge);
-    cairn_status status = a->merge == NULL ? CAIRN_E_NOMEM
-                                           : cairn_spill_reduce(a->spill, runs, CAIRN_MERGE_MAX, a->shape,
-                                                                &cairn_merge_by_key, a->error);
+    cairn_status status =
+        a->merge == NULL ? CAIRN_E_NOMEM
+                         : cairn_spill_reduce(a->spill, runs, CAIRN_MERGE_MAX, a->shape, &cairn_merge_by_key, a->error);
     if (status == CAIRN_OK) {
         status = join_runs(a, runs, &joined);
     }

@@ -16,7 +16,8 @@ static void print_range(const cairn_cell *cell, bool high, char text[CAIRN_NUMBE
 }
 
 /* false: missing. */
-static bool print_value(const cairn_answer_rows *a, const row *r, uint32_t index, bool rounded, char text[CAIRN_NUMBER_TEXT])
+static bool print_value(const cairn_answer_rows *a, const row *r, uint32_t index, bool rounded,
+                        char text[CAIRN_NUMBER_TEXT])
 {
     const cairn_aggregate *aggregate = &a->query->aggregate[index];
     const cairn_cell *cell =
@@ -161,8 +162,8 @@ static void print_json(cairn_answer_rows *a, FILE *out)
             (void)fputs(": ", out);
             if (k < a->query->group_count) {
                 json_string(out, r->key[k].text, r->key[k].bytes);
-            } else if (print_value(a, r, k - a->query->group_count, false, text) &&
-                       strcmp(text, "inf") != 0 && strcmp(text, "-inf") != 0) {
+            } else if (print_value(a, r, k - a->query->group_count, false, text) && strcmp(text, "inf") != 0 &&
+                       strcmp(text, "-inf") != 0) {
                 (void)fputs(text, out);
             } else {
                 (void)fputs("null", out);

@@ -192,8 +192,7 @@ static void put_header(cairn_pack *pack, cairn_shape shape)
     cairn_pack_bytes(pack, shape.needs, sizeof shape.needs);
 }
 
-cairn_status cairn_run_begin(cairn_run_writer *writer, int fd, const char *path, cairn_shape shape,
-                             cairn_error *error)
+cairn_status cairn_run_begin(cairn_run_writer *writer, int fd, const char *path, cairn_shape shape, cairn_error *error)
 {
     cairn_pack header = {0};
 

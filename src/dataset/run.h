@@ -110,8 +110,7 @@ typedef struct cairn_merge {
 CAIRN_MUST_CHECK cairn_status cairn_merge_open(cairn_merge *merge, const cairn_run *runs, uint32_t count,
                                                cairn_shape shape, const cairn_merge_order *order, cairn_error *error);
 /* *reader: has the next group until the next call; NULL: that was all. */
-CAIRN_MUST_CHECK cairn_status cairn_merge_next(cairn_merge *merge, const cairn_run_reader **reader,
-                                               cairn_error *error);
+CAIRN_MUST_CHECK cairn_status cairn_merge_next(cairn_merge *merge, const cairn_run_reader **reader, cairn_error *error);
 void cairn_merge_close(cairn_merge *merge);
 
 #endif

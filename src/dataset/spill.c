@@ -15,7 +15,8 @@ static cairn_status temporary_file(int *fd, char *path, cairn_error *error)
 {
     const char *folder = getenv("TMPDIR");
 
-    (void)snprintf(path, CAIRN_PATH_BYTES, "%s/cairn-spill-XXXXXX", folder == NULL || *folder == '\0' ? "/tmp" : folder);
+    (void)snprintf(path, CAIRN_PATH_BYTES, "%s/cairn-spill-XXXXXX",
+                   folder == NULL || *folder == '\0' ? "/tmp" : folder);
     *fd = mkostemp(path, O_CLOEXEC);
     return *fd >= 0 ? CAIRN_OK : cairn_fail_errno(error, errno, path, "cannot be made, to hold groups");
 }
@@ -32,8 +33,7 @@ cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_err
         }
         spill->made = true;
     }
-    int length =
-        snprintf(path, CAIRN_PATH_BYTES, "%s/%s-%" PRIu64 ".run", spill->folder, spill->stem, spill->next++);
+    int length = snprintf(path, CAIRN_PATH_BYTES, "%s/%s-%" PRIu64 ".run", spill->folder, spill->stem, spill->next++);
     if (length >= CAIRN_PATH_BYTES) {
         return cairn_fail(error, CAIRN_E_INVALID, "%s: the name is too long", spill->folder);
     }

@@ -5,12 +5,13 @@
 #include "dataset/run.h"
 
 typedef struct cairn_spill {
-    uint64_t memory;   /* bytes that tables may take; 0: as much as there is, and nothing is spilled */
-    const char *folder; /* files are made there under names that begin with `stem`; it is made if it is not there. NULL: there
+    uint64_t memory; /* bytes that tables may take; 0: as much as there is, and nothing is spilled */
+    const char
+        *folder; /* files are made there under names that begin with `stem`; it is made if it is not there. NULL: there
                         * is none, the files are temporary ones ($TMPDIR, or /tmp) */
     char stem[64];
     bool made;
-    uint64_t next; /* number of the next file */
+    uint64_t next;        /* number of the next file */
     uint64_t bytes, runs; /* written, in all */
 } cairn_spill;
 

@@ -53,17 +53,6 @@ run "$cairn" run -n 3 --interval 0.1 --kill 1@50% --dir "$room/limited" -- "$job
 expect_code 0 "killed, with a limit"
 head -n 3001 "$room/all" | cmp -s "$out" - || fail "killed, with a limit: other rows"
 
-echo "- more than --memory"
-for n in 1 3; do
-    scan_on $n --memory 2M --select '*' "$flights"
-    expect_code 3 "--memory on $n"
-    expect_text "$err" '^scan: the groups take [0-9.]+ MB at process [0-9], and --memory allows 2.0 MB' "--memory on $n"
-    [ ! -s "$out" ] || fail "--memory on $n: an answer all the same"
-done
-scan_on 3 --memory 1G --select '*' "$flights"
-expect_code 0 "--memory that is enough"
-cmp -s "$out" "$room/all" || fail "--memory that is enough: other rows"
-
 echo "- what is refused"
 scan_on 2 --select origin --agg count "$flights"
 expect_code 3 "with aggregates"
