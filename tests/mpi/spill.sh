@@ -6,6 +6,7 @@ in_memory=yes
 . "$(dirname "$0")/common.sh"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 mkdir "$room/tmp" "$room/data"
+clean_up_more() { umount "$room/small" 2>/dev/null; }
 export TMPDIR=$room/tmp
 spilled='the groups did not fit in --memory 16.0 MB: [0-9.]+ MB were written to disk, in [0-9]+ runs'
 
