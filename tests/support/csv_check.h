@@ -61,7 +61,7 @@ static inline char *check_print(cairn_groups *groups, const check_text *t)
 {
     char *text = NULL;
     size_t bytes;
-    cairn_answer_rows *answer;
+    cairn_answer_rows *answer = NULL;
     cairn_error error = {CAIRN_OK, ""};
     FILE *out = open_memstream(&text, &bytes);
     if (out == NULL ||

@@ -56,7 +56,7 @@ static char *print(cairn_groups *groups, cairn_format format)
 {
     char *text = NULL;
     size_t bytes;
-    cairn_answer_rows *answer;
+    cairn_answer_rows *answer = NULL;
     cairn_error error = {CAIRN_OK, ""};
     FILE *out = open_memstream(&text, &bytes);
     CU_ASSERT_FATAL(out != NULL &&

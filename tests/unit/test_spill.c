@@ -98,7 +98,7 @@ static char *print(cairn_groups *groups, cairn_runs *runs, cairn_spill *spill, c
 {
     char *text = NULL;
     size_t bytes;
-    cairn_answer_rows *answer;
+    cairn_answer_rows *answer = NULL;
     cairn_error error = {CAIRN_OK, ""};
     FILE *out = open_memstream(&text, &bytes);
 
