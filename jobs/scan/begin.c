@@ -141,6 +141,9 @@ static cairn_status prepare(scan *s)
             status = cairn_reader_open(&s->reader, &s->plan, &s->query);
         }
         if (status == CAIRN_OK) {
+            status = cairn_reader_have_ahead(s->reader, s->options.in_flight);
+        }
+        if (status == CAIRN_OK) {
             cairn_reader_watch(s->reader, moved, s);
         }
     }

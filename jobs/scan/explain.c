@@ -96,8 +96,11 @@ void scan_explain(const scan *s)
         printf("%u process%s take%s partitions in the coordination service; those of one that dies are open again\n",
                s->count, s->count == 1 ? "" : "es", s->count == 1 ? "s" : "");
     } else {
-        printf("%u process%s: each has %d blocks in hand, and gets the lowest open one for each that it has read\n",
-               s->count, s->count == 1 ? "" : "es", SCAN_LEASES);
+        printf("%u process%s: each has %u blocks in hand, and gets the lowest open one for each that it has read\n",
+               s->count, s->count == 1 ? "" : "es", scan_hand(s));
+    }
+    if (o->in_flight > 0) {
+        printf("%u of a process's next blocks are read ahead while it works on one\n", o->in_flight);
     }
     (void)fflush(stdout);
 }

@@ -49,6 +49,10 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
+    "  --in-flight N        each process has so many blocks more read by threads, of as many files, while it works on "
+    "one "
+    "(default:\n"
+    "                       0, at most 32): for data that come from disks or over a network\n"
     "  --memory BYTES       each process takes no more than that, about; groups that do not fit go to disk, to the "
     "folder\n"
     "                       of the run, or without one to $TMPDIR (default: no limit; at least 16M)\n"
@@ -139,6 +143,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"block-size", required_argument, NULL, 'b'},
         {"hdf5", required_argument, NULL, 'H'},
         {"memory", required_argument, NULL, 'M'},
+        {"in-flight", required_argument, NULL, 'F'},
         {"replica", required_argument, NULL, 'R'},
         {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
@@ -155,6 +160,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
                 break;
             }
             o->replica[o->replica_count++] = optarg;
+            break;
+        case 'F':
+            o->in_flight = (uint32_t)job_number(fault, "--in-flight", optarg, 0, CAIRN_AHEAD_MAX);
             break;
         case 'M':
             o->memory = parse_bytes(fault, "--memory", optarg, 16000000);

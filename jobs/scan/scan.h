@@ -4,6 +4,7 @@
 
 #include "../options.h"
 
+#include "dataset/ahead.h"
 #include "dataset/answer.h"
 #include "dataset/division.h"
 #include "dataset/ledger.h"
@@ -11,7 +12,8 @@
 
 #include <cairn/coord.h>
 
-#define SCAN_LEASES    2 /* blocks in hand: one being read, one to go on with */
+#define SCAN_LEASES    2 /* blocks in hand: one being read, one to go on with; with --in-flight more */
+#define SCAN_HAND_MAX  (CAIRN_AHEAD_MAX + 1)
 #define SCAN_NO_FILE   UINT32_MAX
 #define SCAN_CHUNK     ((size_t)256 << 10)
 #define SCAN_ERROR_MAX 600
@@ -26,6 +28,7 @@ typedef struct scan_options {
     char delimiter; /* 0: find it */
     cairn_format format;
     uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
+    uint32_t in_flight;   /* blocks that are read ahead while one is worked on */
     uint64_t block_bytes; /* 0: the plan's choice */
     uint64_t memory;      /* bytes of each process, beyond which groups go to disk; 0: as many as there are */
     const char *inside;   /* of HDF5 files */
@@ -141,8 +144,8 @@ typedef struct scan {
     /* the state of a reading process */
     uint32_t generation; /* counts how often everything was thrown away because a guess was wrong */
     bool asked;          /* the first asks of this generation are sent */
-    cairn_lease lease[SCAN_LEASES];
-    bool as_second[SCAN_LEASES]; /* somebody else reads this block, too */
+    cairn_lease lease[SCAN_HAND_MAX];
+    bool as_second[SCAN_HAND_MAX]; /* somebody else reads this block, too */
     uint32_t leases;
     bool begun;       /* lease[0] is; then: */
     bool begun_apart; /* its rows are in `apart` until all of the block is read */
@@ -182,6 +185,8 @@ int scan_exit_code(cairn_status status);
 void scan_explain(const scan *s);
 
 /* work.c */
+/* Blocks that a process wants in hand. */
+uint32_t scan_hand(const scan *s);
 /* Read on in lease[0]. */
 CAIRN_MUST_CHECK cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error);
 /* --read-rate: true when what was read is paid for. Sleeps shortly when not, since there is no event to wait for. */

@@ -33,8 +33,8 @@ static bool fits_query(const cairn_groups *groups, const cairn_query *query)
 typedef struct past {
     uint32_t generation, leases;
     bool asked, wrong, has_lead, survive, begun, begun_apart;
-    cairn_lease lease[SCAN_LEASES];
-    bool as_second[SCAN_LEASES];
+    cairn_lease lease[SCAN_HAND_MAX];
+    bool as_second[SCAN_HAND_MAX];
     scan_read *reads;
     size_t read_count;
     uint64_t bytes_read;
@@ -255,7 +255,7 @@ static cairn_status take_apart(const scan *s, const scan_blob *blob, past *p)
     p->asked = cairn_unpack_u8(&unpack) != 0;
     p->wrong = cairn_unpack_u8(&unpack) != 0;
     p->leases = cairn_unpack_u32(&unpack);
-    if (unpack.bad || p->leases > SCAN_LEASES || (p->wrong && p->leases == 0)) {
+    if (unpack.bad || p->leases > SCAN_HAND_MAX || (p->wrong && p->leases == 0)) {
         return CAIRN_E_CORRUPT;
     }
     for (uint32_t i = 0; i < p->leases; i++) {

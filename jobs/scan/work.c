@@ -281,7 +281,7 @@ static cairn_status lead_message(scan *s, const cairn_message *message, uint32_t
         }
         return status;
     }
-    for (uint32_t i = 0; i < b && i < SCAN_LEASES && status == CAIRN_OK; i++) {
+    for (uint32_t i = 0; i < b && i < SCAN_HAND_MAX && status == CAIRN_OK; i++) {
         status = step(s, &event, NULL);
     }
     return status;
@@ -453,7 +453,7 @@ static cairn_status take_grant(scan *s, cairn_unpack *unpack)
     if (generation != s->generation) {
         return CAIRN_OK;
     }
-    if (block >= s->plan.block_count || s->leases == SCAN_LEASES) {
+    if (block >= s->plan.block_count || s->leases == SCAN_HAND_MAX) {
         return CAIRN_E_CORRUPT;
     }
     cairn_lease lease = cairn_lease_begin(&s->plan, block, start);
@@ -510,9 +510,9 @@ static cairn_status lease_done(scan *s)
     bool as_second = s->as_second[0];
     cairn_status status = CAIRN_OK;
 
-    s->lease[0] = s->lease[1];
-    s->as_second[0] = s->as_second[1];
     s->leases--;
+    memmove(s->lease, s->lease + 1, s->leases * sizeof s->lease[0]);
+    memmove(s->as_second, s->as_second + 1, s->leases * sizeof s->as_second[0]);
     s->begun = s->begun_apart = false;
     if (as_second) {
         status = send_hedged(s, &lease);
@@ -565,6 +565,29 @@ static cairn_status merge_apart(scan *s)
                : status;
 }
 
+uint32_t scan_hand(const scan *s)
+{
+    return s->options.in_flight + 1 > SCAN_LEASES ? s->options.in_flight + 1 : SCAN_LEASES;
+}
+
+/* What comes behind the first lease: others that are in hand, or of the same partition. */
+static void look_ahead(scan *s)
+{
+    const scan_survive *v = &s->survive;
+    uint32_t blocks[SCAN_HAND_MAX], count = 0;
+
+    for (uint32_t i = 0; i < s->leases; i++) {
+        blocks[count++] = s->lease[i].block;
+    }
+    if (v->on && v->partition != CAIRN_NOBODY) {
+        const cairn_partition *partition = &v->ledger.partitions[v->partition];
+        for (uint32_t i = v->at; i < partition->count && count < scan_hand(s); i++) {
+            blocks[count++] = v->ledger.order[partition->first + i];
+        }
+    }
+    cairn_reader_look_ahead(s->reader, blocks, count);
+}
+
 cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error)
 {
     uint64_t before = cairn_reader_bytes(s->reader);
@@ -575,6 +598,9 @@ cairn_status scan_read_chunk(scan *s, cairn_outcome *outcome, cairn_error *error
             cairn_plan_is_apart(&s->plan, s->lease[0].block) || s->as_second[0] ||
             (!s->survive.on && s->runs.count == 0 && (s->groups.count <= SCAN_APART_GROUPS || s->query.selects));
         s->apart.most = cairn_query_first(&s->query);
+        if (s->options.in_flight > 0) {
+            look_ahead(s);
+        }
     }
     bool apart = s->begun_apart, as_second = s->as_second[0];
     double began = scan_now();
@@ -645,7 +671,7 @@ static cairn_next on_idle(cairn_process *process, void *context, cairn_status *s
     }
     if (!s->asked) {
         s->asked = true;
-        *status = send_numbers(s, 0, TAG_ASK, s->generation, SCAN_LEASES, 0);
+        *status = send_numbers(s, 0, TAG_ASK, s->generation, scan_hand(s), 0);
     }
     if (*status == CAIRN_OK && s->id == 0) {
         *status = lead_idle(s, &more);

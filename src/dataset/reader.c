@@ -112,6 +112,7 @@ void cairn_reader_close(cairn_reader *reader)
         }
     }
     cairn_packed_close(reader->packed);
+    cairn_ahead_close(reader->ahead);
     free(reader->slot_of);
     free(reader->place);
     free(reader->tried);
@@ -643,7 +644,16 @@ static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from,
         if (status != CAIRN_OK) {
             return status;
         }
-        ssize_t got = pread(fd, reader->window + reader->bytes, (size_t)(to - at), (off_t)at);
+        ssize_t got = reader->ahead == NULL
+                          ? 0
+                          : (ssize_t)cairn_ahead_take(reader->ahead, block, at, reader->window + reader->bytes,
+                                                      (size_t)(to - at));
+        if (got > 0) {
+            reader->bytes += (size_t)got;
+            reader_count(reader, file, (uint64_t)got);
+            continue;
+        }
+        got = pread(fd, reader->window + reader->bytes, (size_t)(to - at), (off_t)at);
         if (got == 0 || (got < 0 && errno != EINTR)) {
             char path[CAIRN_PLAN_PATH_BYTES];
 
@@ -658,6 +668,32 @@ static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from,
         reader_count(reader, file, got > 0 ? (uint64_t)got : 0);
     }
     return CAIRN_OK;
+}
+
+cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth)
+{
+    return depth == 0 || reader->ahead != NULL ? CAIRN_OK : cairn_ahead_open(&reader->ahead, depth);
+}
+
+void cairn_reader_look_ahead(cairn_reader *reader, const uint32_t *blocks, uint32_t count)
+{
+    if (reader->ahead == NULL) {
+        return;
+    }
+    cairn_ahead_keep(reader->ahead, blocks, count);
+    for (uint32_t i = 1; i < count; i++) {
+        const cairn_block *range = &reader->plan->blocks[blocks[i]];
+        const cairn_plan_file *file = &reader->plan->files[range->file];
+        cairn_error error = {CAIRN_OK, ""};
+        int fd;
+
+        /* What fails here fails once more when it is this block's turn, and is said then. */
+        if (file->packing == CAIRN_NOT_PACKED && reader_open_file(reader, range->file, &fd, &error) == CAIRN_OK) {
+            uint64_t from = range->start - (range->start > file->data_start), end = range->end + BORDER_BYTES;
+
+            cairn_ahead_want(reader->ahead, blocks[i], fd, from, end < file->bytes ? end : file->bytes);
+        }
+    }
 }
 
 cairn_lease cairn_lease_begin(const cairn_plan *plan, uint32_t block, uint32_t start)

@@ -51,6 +51,12 @@ void cairn_reader_close(cairn_reader *reader); /* NULL-safe */
 typedef void cairn_reader_moved(void *context, const char *why, const char *to);
 void cairn_reader_watch(cairn_reader *reader, cairn_reader_moved *moved, void *context);
 
+/* Have so many blocks read ahead by threads; 0: none. */
+CAIRN_MUST_CHECK cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth);
+/* These blocks are in hand, the first one being read: the others are to be read next. Blocks of compressed and of HDF5 files
+ * are not read ahead. */
+void cairn_reader_look_ahead(cairn_reader *reader, const uint32_t *blocks, uint32_t count);
+
 /* Read about `bytes` more bytes of the lease's block (more when a row is longer). Errors, naming the file:
  * CAIRN_E_MISMATCH (changed since the plan was made), CAIRN_E_NOT_FOUND, CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_INVALID
  * (a row over CAIRN_ROW_BYTES_MAX), CAIRN_E_NOMEM. After an error lease and groups are not to be used any more. */

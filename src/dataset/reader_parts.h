@@ -2,6 +2,7 @@
 #ifndef CAIRN_DATASET_READER_PARTS_H
 #define CAIRN_DATASET_READER_PARTS_H
 
+#include "dataset/ahead.h"
 #include "dataset/hdf5_text.h"
 #include "dataset/reader.h"
 
@@ -53,6 +54,7 @@ struct cairn_reader {
     size_t bytes, room;
     uint32_t file;
     uint64_t start;
+    cairn_ahead *ahead;   /* or NULL */
     cairn_packed *packed; /* of packed_block, where its text is read; or NULL */
     uint32_t packed_block;
     uint32_t window_block; /* of which the window is, if its file is packed */
