@@ -91,7 +91,8 @@ cairn_status scan_spill_to_send(scan *s, cairn_groups *groups, cairn_runs *runs,
 void scan_spill_end(scan *s, bool over)
 {
     if (s->spill.folder != NULL) {
-        if (over) {
+        /* By who has given the answer: until then it may still be reading. */
+        if (over && (s->said || s->exit_code != CAIRN_EXIT_OK)) {
             scan_spill_remove(s);
         }
     } else {

@@ -33,11 +33,14 @@ cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_err
         }
         spill->made = true;
     }
-    int length = snprintf(path, CAIRN_PATH_BYTES, "%s/%s-%" PRIu64 ".run", spill->folder, spill->stem, spill->next++);
-    if (length >= CAIRN_PATH_BYTES) {
-        return cairn_fail(error, CAIRN_E_INVALID, "%s: the name is too long", spill->folder);
-    }
-    *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    do {
+        int length =
+            snprintf(path, CAIRN_PATH_BYTES, "%s/%s-%" PRIu64 ".run", spill->folder, spill->stem, spill->next++);
+        if (length >= CAIRN_PATH_BYTES) {
+            return cairn_fail(error, CAIRN_E_INVALID, "%s: the name is too long", spill->folder);
+        }
+        *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (*fd < 0 && errno == EEXIST); /* of a process that died in this one's place */
     return *fd >= 0 ? CAIRN_OK : cairn_fail_errno(error, errno, path, "cannot be made, to hold groups");
 }
 

@@ -15,8 +15,7 @@ typedef struct cairn_spill {
     uint64_t bytes, runs; /* written, in all */
 } cairn_spill;
 
-/* A new, empty file, for a run. path: CAIRN_PATH_BYTES. Its name was never used, not by another process or launch either, as
- * long as no two of them have the same stem. */
+/* A new, empty file, for a run; what is there already under its name stays, and gets it another one. path: CAIRN_PATH_BYTES. */
 CAIRN_MUST_CHECK cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_error *error);
 
 /* Write the groups as a run, ordered by key, and drop them; the counts stay. Nothing is done with no groups. CAIRN_E_FULL,

@@ -164,7 +164,6 @@ static void the_same_answer_from_disk(void)
 /* A hash that is the same for different keys happens: with keys of equal words, only by their bytes. */
 static void runs_join_what_is_equal(void)
 {
-    cairn_spill spill = new_spill(0);
     cairn_runs runs = {0};
     cairn_groups groups;
     cairn_error error;
@@ -176,6 +175,7 @@ static void runs_join_what_is_equal(void)
     use("key", "sum(value)", NULL, 0);
     CU_ASSERT_FATAL(cairn_groups_init(&groups, cairn_query_shape(&query)) == CAIRN_OK);
     for (int i = 0; i < 5; i++) {
+        cairn_spill spill = new_spill(0); /* each as the one before: none may write over another's */
         for (uint64_t k = 0; k < 1000; k += 1 + (uint64_t)i) {
             int length = snprintf(key, sizeof key, "%llu", (unsigned long long)k);
             add(&groups, key, (size_t)length, "1", k);
