@@ -212,7 +212,7 @@ together
 requeued() {
     local by=$1 what="it is requeued from outside${1:+, by srun}"
     echo "- $what"
-    $by without_snapshots bank -- "${slow[@]}"
+    $by without_snapshots bank -- "${slow[@]}" --work 30000
     on head scontrol requeue "$id"
     ends_well "$what"
     expect_text "$log" 'Slurm has taken the job already \(.*restart 1\)' "$what"
@@ -241,20 +241,20 @@ told_to_stop() {
 
 cancelled() {
     echo "- cancelled: not handed in again; another job goes on in its DIR, unless it was told not to while it was queued"
-    without_snapshots bank -- "${slow[@]}"
+    without_snapshots bank -- "${slow[@]}" --work 30000
     on head scancel "$id"
     await 30 "cancelled" is_over
     await 20 "cancelled" says 'Slurm has taken the job already \(.*\): nothing to do here'
     [ "$(state_of "$id")" = CANCELLED ] || fail "cancelled: $(state_of "$id")"
     cancelled=$dir
-    CAIRN_DIR=$cancelled submit bank --hold -- "${slow[@]}"
+    CAIRN_DIR=$cancelled submit bank --hold -- "${slow[@]}" --work 30000
     run "$cairn" stop "$cancelled"
     expect_code 0 "stop before the job has begun"
     on head scontrol release "$id"
     await 30 "queued" is_over
     expect_text "$log" 'was told to stop for good, by .cairn stop. .*: not started' "queued"
     run "$cairn" stop --withdraw "$cancelled"
-    CAIRN_REQUEUES=0 CAIRN_DIR=$cancelled submit bank -- "${slow[@]}"
+    CAIRN_REQUEUES=0 CAIRN_DIR=$cancelled submit bank -- "${slow[@]}" --work 30000
     await 30 "in the same DIR" says 'restarted from snapshot'
     on head scancel --batch --signal=TERM "$id" # as when the time limit is near
     await 30 "in the same DIR" is_over
