@@ -130,7 +130,7 @@ SlurmdTimeout=6
 InactiveLimit=0
 KillWait=5
 MinJobAge=600
-UnkillableStepTimeout=30
+UnkillableStepTimeout=180
 JobRequeue=1
 # More jobs beside each other than there are cores: they mostly wait.
 SlurmdParameters=config_overrides
