@@ -15,6 +15,7 @@ enum {
     EPOCH,     /* scan_blobs_epoch: who has no blob cannot know */
     RESTARTED, /* 1: this launch went on from a snapshot at its start */
     AGE,       /* microseconds since it began */
+    UNABLE,    /* 1 + id of a process that cannot read in the way that was asked for */
     NOTES
 };
 
@@ -26,6 +27,7 @@ static cairn_status compare_notes(scan *s, bool restored, uint64_t notes[NOTES])
     notes[EPOCH] = scan_blobs_epoch(s);
     notes[RESTARTED] = s->planned && s->restarted;
     notes[AGE] = (uint64_t)((scan_now() - s->began) * 1e6);
+    notes[UNABLE] = s->options.in_flight > 0 && !cairn_ahead_can(s->options.read_by) ? 1 + (uint64_t)s->id : 0;
     cairn_status status = cairn_allreduce(s->process, notes, notes, NOTES, CAIRN_U64, CAIRN_MAX);
     if (status != CAIRN_OK) {
         return status;
@@ -141,7 +143,7 @@ static cairn_status prepare(scan *s)
             status = cairn_reader_open(&s->reader, &s->plan, &s->query);
         }
         if (status == CAIRN_OK) {
-            status = cairn_reader_have_ahead(s->reader, s->options.in_flight);
+            status = cairn_reader_have_ahead(s->reader, s->options.in_flight, s->options.read_by);
         }
         if (status == CAIRN_OK) {
             cairn_reader_watch(s->reader, moved, s);
@@ -206,6 +208,12 @@ cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *er
 
     if (status != CAIRN_OK || s->said) {
         return status;
+    }
+    if (notes[UNABLE] > 0) {
+        (void)cairn_fail(error, CAIRN_E_NOT_FOUND, "--read-by io_uring: there is none for process %llu",
+                         (unsigned long long)notes[UNABLE] - 1);
+        refuse(s, CAIRN_EXIT_JOB_USAGE, error);
+        return CAIRN_OK;
     }
     scan_spill_begin(s, !restored->restored);
     if (notes[LACKS] > 0) {

@@ -100,7 +100,8 @@ void scan_explain(const scan *s)
                s->count, s->count == 1 ? "" : "es", scan_hand(s));
     }
     if (o->in_flight > 0) {
-        printf("%u of a process's next blocks are read ahead while it works on one\n", o->in_flight);
+        printf("%u of a process's next blocks are read ahead, by %s, while it works on one\n", o->in_flight,
+               cairn_reader_ahead_is(s->reader) == CAIRN_AHEAD_URING ? "io_uring" : "threads");
     }
     (void)fflush(stdout);
 }

@@ -49,10 +49,12 @@ static const char help_text[] =
     "  --output FILE        write the answer there instead of to standard output\n"
     "  --read-rate BYTES    each process reads no more than this a second (K, M, G: thousands), to be polite on a\n"
     "                       shared file system\n"
-    "  --in-flight N        each process has so many blocks more read by threads, of as many files, while it works on "
-    "one "
+    "  --in-flight N        each process has so many blocks more read, of as many files, while it works on one "
     "(default:\n"
     "                       0, at most 32): for data that come from disks or over a network\n"
+    "  --read-by WAY        how blocks in flight are read: any (default: io_uring where the kernel has it, else "
+    "threads),\n"
+    "                       io_uring or threads\n"
     "  --memory BYTES       each process takes no more than that, about; groups that do not fit go to disk, to the "
     "folder\n"
     "                       of the run, or without one to $TMPDIR (default: no limit; at least 16M)\n"
@@ -106,6 +108,20 @@ static cairn_format parse_format(job_fault *fault, const char *text)
     return CAIRN_FORMAT_TABLE;
 }
 
+static cairn_ahead_way parse_way(job_fault *fault, const char *text)
+{
+    static const char *const names[] = {
+        [CAIRN_AHEAD_ANY] = "any", [CAIRN_AHEAD_URING] = "io_uring", [CAIRN_AHEAD_THREADS] = "threads"};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (cairn_ahead_way)i;
+        }
+    }
+    job_wrong(fault, "--read-by %s: must be any, io_uring or threads", text);
+    return CAIRN_AHEAD_ANY;
+}
+
 /* A number with K, M or G. */
 static uint64_t parse_bytes(job_fault *fault, const char *option, const char *text, uint64_t least)
 {
@@ -144,6 +160,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"hdf5", required_argument, NULL, 'H'},
         {"memory", required_argument, NULL, 'M'},
         {"in-flight", required_argument, NULL, 'F'},
+        {"read-by", required_argument, NULL, 'B'},
         {"replica", required_argument, NULL, 'R'},
         {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
@@ -163,6 +180,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             break;
         case 'F':
             o->in_flight = (uint32_t)job_number(fault, "--in-flight", optarg, 0, CAIRN_AHEAD_MAX);
+            break;
+        case 'B':
+            o->read_by = parse_way(fault, optarg);
             break;
         case 'M':
             o->memory = parse_bytes(fault, "--memory", optarg, 16000000);

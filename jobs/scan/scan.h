@@ -27,8 +27,9 @@ typedef struct scan_options {
     bool strict;    /* a value that does not fit is an error */
     char delimiter; /* 0: find it */
     cairn_format format;
-    uint64_t read_rate;   /* bytes per second of each process; 0: as fast as it goes */
-    uint32_t in_flight;   /* blocks that are read ahead while one is worked on */
+    uint64_t read_rate; /* bytes per second of each process; 0: as fast as it goes */
+    uint32_t in_flight; /* blocks that are read ahead while one is worked on */
+    cairn_ahead_way read_by;
     uint64_t block_bytes; /* 0: the plan's choice */
     uint64_t memory;      /* bytes of each process, beyond which groups go to disk; 0: as many as there are */
     const char *inside;   /* of HDF5 files */

@@ -670,9 +670,14 @@ static cairn_status look_at(cairn_reader *reader, uint32_t block, uint64_t from,
     return CAIRN_OK;
 }
 
-cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth)
+cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth, cairn_ahead_way way)
 {
-    return depth == 0 || reader->ahead != NULL ? CAIRN_OK : cairn_ahead_open(&reader->ahead, depth);
+    return depth == 0 || reader->ahead != NULL ? CAIRN_OK : cairn_ahead_open(&reader->ahead, depth, way);
+}
+
+cairn_ahead_way cairn_reader_ahead_is(const cairn_reader *reader)
+{
+    return reader->ahead == NULL ? CAIRN_AHEAD_ANY : cairn_ahead_is(reader->ahead);
 }
 
 void cairn_reader_look_ahead(cairn_reader *reader, const uint32_t *blocks, uint32_t count)

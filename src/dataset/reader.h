@@ -9,6 +9,7 @@
 #ifndef CAIRN_DATASET_READER_H
 #define CAIRN_DATASET_READER_H
 
+#include "dataset/ahead.h"
 #include "dataset/groups.h"
 #include "dataset/plan.h"
 
@@ -51,8 +52,10 @@ void cairn_reader_close(cairn_reader *reader); /* NULL-safe */
 typedef void cairn_reader_moved(void *context, const char *why, const char *to);
 void cairn_reader_watch(cairn_reader *reader, cairn_reader_moved *moved, void *context);
 
-/* Have so many blocks read ahead by threads; 0: none. */
-CAIRN_MUST_CHECK cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth);
+/* Have so many blocks read ahead; 0: none. CAIRN_E_NOMEM, and CAIRN_E_NOT_FOUND as of cairn_ahead_open. */
+CAIRN_MUST_CHECK cairn_status cairn_reader_have_ahead(cairn_reader *reader, uint32_t depth, cairn_ahead_way way);
+/* By what they are; CAIRN_AHEAD_ANY: none are. */
+cairn_ahead_way cairn_reader_ahead_is(const cairn_reader *reader);
 /* These blocks are in hand, the first one being read: the others are to be read next. Blocks of compressed and of HDF5 files
  * are not read ahead. */
 void cairn_reader_look_ahead(cairn_reader *reader, const uint32_t *blocks, uint32_t count);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # timeout: 200
-# scan --in-flight: blocks that are read ahead by threads give the same answer, alone and distributed, in every mode and through kills; a
+# scan --in-flight: blocks that are read ahead, by io_uring or by threads, give the same answer, alone and distributed, in every mode and through kills; a
 # file that is cut off, or gone, is said by its name; with a replica it is read there.
 in_memory=yes
 . "$(dirname "$0")/common.sh"
@@ -23,12 +23,33 @@ for n in 1 2 3 8; do
         expect_code 0 "$depth in flight on $n"
         cmp -s "$out" "$room/expected" || fail "$depth in flight on $n: another answer"
     done
+    for depth in 1 32; do
+        scan_on $n --in-flight $depth --read-by threads "$flights"
+        expect_code 0 "$depth in flight on $n, by threads"
+        cmp -s "$out" "$room/expected" || fail "$depth in flight on $n, by threads: another answer"
+    done
 done
 scan_on 1 --in-flight 33 "$flights"
 expect_code 3 "more than there can be"
 scan_on 2 --in-flight 7 --explain "$flights"
 expect_text "$out" '^2 processes: each has 8 blocks in hand' "--explain"
-expect_text "$out" "^7 of a process's next blocks are read ahead" "--explain"
+expect_text "$out" "^7 of a process's next blocks are read ahead, by (io_uring|threads), while" "--explain"
+scan_on 1 --in-flight 7 --read-by mmap "$flights"
+expect_code 3 "no such way"
+
+echo "- where there is no io_uring: threads, or an error if it was asked for"
+scan_on 1 --in-flight 7 --read-by threads --explain "$flights"
+expect_text "$out" "are read ahead, by threads, while" "--read-by threads"
+without=(env "LD_PRELOAD=$tools/preload_no_uring.so")
+run mpirun --oversubscribe "${raw[@]}" -n 2 "${without[@]}" "$jobs/scan" --in-flight 7 --explain "$flights"
+expect_text "$out" "are read ahead, by threads, while" "no io_uring"
+run mpirun --oversubscribe "${raw[@]}" -n 2 "${without[@]}" "$jobs/scan" "${query[@]}" --in-flight 7 "$flights"
+expect_code 0 "no io_uring"
+cmp -s "$out" "$room/expected" || fail "no io_uring: another answer"
+run mpirun --oversubscribe "${raw[@]}" -n 2 "${without[@]}" "$jobs/scan" "${query[@]}" --in-flight 7 --read-by io_uring "$flights"
+expect_code 3 "no io_uring, but asked for"
+expect_text "$err" "^scan: --read-by io_uring: there is none for process [01]" "no io_uring, but asked for"
+[ ! -s "$out" ] || fail "no io_uring, but asked for: an answer"
 
 echo "- quoted line breaks, whose blocks are begun anew"
 mkdir "$room/quoted"

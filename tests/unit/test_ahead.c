@@ -49,7 +49,7 @@ static uint64_t take_all(cairn_ahead *ahead, uint32_t block, uint64_t from)
     return at - from;
 }
 
-static void blocks_are_what_is_in_the_file(void)
+static void blocks_are_what_is_in_the_file(cairn_ahead_way way)
 {
     static const uint32_t depths[] = {1, 2, 7, CAIRN_AHEAD_MAX};
 
@@ -57,7 +57,7 @@ static void blocks_are_what_is_in_the_file(void)
         cairn_ahead *ahead;
         uint64_t from[12], to[12];
         uint32_t whole = 0;
-        CU_ASSERT_FATAL(cairn_ahead_open(&ahead, depths[d]) == CAIRN_OK);
+        CU_ASSERT_FATAL(cairn_ahead_open(&ahead, depths[d], way) == CAIRN_OK);
         for (uint32_t i = 0; i < 12; i++) {
             from[i] = rng() % BYTES;
             to[i] = from[i] + 1 + rng() % (BYTES - from[i]);
@@ -87,13 +87,13 @@ static void blocks_are_what_is_in_the_file(void)
     }
 }
 
-static void a_block_that_is_not_all_there(void)
+static void a_block_that_is_not_all_there(cairn_ahead_way way)
 {
     cairn_ahead *ahead;
     uint64_t bytes = 0;
     int closed = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    CU_ASSERT_FATAL(cairn_ahead_open(&ahead, 2) == CAIRN_OK && closed >= 0);
+    CU_ASSERT_FATAL(cairn_ahead_open(&ahead, 2, way) == CAIRN_OK && closed >= 0);
     while (bytes == 0) { /* until a thread was in time */
         cairn_ahead_keep(ahead, NULL, 0);
         cairn_ahead_want(ahead, 1, fd, BYTES - 1000, BYTES + 5000);
@@ -107,8 +107,46 @@ static void a_block_that_is_not_all_there(void)
     cairn_ahead_close(ahead);
     cairn_ahead_close(NULL);
     (void)close(closed);
+}
+
+static void by_threads(void)
+{
+    blocks_are_what_is_in_the_file(CAIRN_AHEAD_THREADS);
+    a_block_that_is_not_all_there(CAIRN_AHEAD_THREADS);
+}
+
+/* Where there is none, threads do it. */
+static void by_io_uring(void)
+{
+    cairn_ahead *ahead;
+    cairn_status status = cairn_ahead_open(&ahead, 3, CAIRN_AHEAD_URING);
+    cairn_ahead_way way = status == CAIRN_OK ? CAIRN_AHEAD_URING : CAIRN_AHEAD_THREADS;
+
+    CU_ASSERT_FATAL(status == CAIRN_OK || status == CAIRN_E_NOT_FOUND);
+    cairn_ahead_close(ahead);
+    CU_ASSERT_FATAL(cairn_ahead_open(&ahead, 3, CAIRN_AHEAD_ANY) == CAIRN_OK);
+    CU_ASSERT(cairn_ahead_is(ahead) == way && cairn_ahead_can(CAIRN_AHEAD_URING) == (status == CAIRN_OK));
+    cairn_ahead_close(ahead);
+    blocks_are_what_is_in_the_file(way);
+    a_block_that_is_not_all_there(way);
+}
+
+static void closed_while_reads_are_under_way(void)
+{
+    for (int round = 0; round < 200; round++) {
+        cairn_ahead *ahead;
+        CU_ASSERT_FATAL(cairn_ahead_open(&ahead, 4, round % 2 == 0 ? CAIRN_AHEAD_ANY : CAIRN_AHEAD_THREADS) ==
+                        CAIRN_OK);
+        for (uint32_t i = 0; i < 4; i++) {
+            cairn_ahead_want(ahead, i, fd, rng() % BYTES, BYTES);
+        }
+        if (round % 3 == 0) {
+            cairn_ahead_keep(ahead, NULL, 0);
+        }
+        cairn_ahead_close(ahead);
+    }
     (void)close(fd);
 }
 
-UNIT_MAIN("ahead", {"a file", begin}, {"blocks are what is in the file", blocks_are_what_is_in_the_file},
-          {"a block that is not all there", a_block_that_is_not_all_there})
+UNIT_MAIN("ahead", {"a file", begin}, {"by threads", by_threads}, {"by io_uring", by_io_uring},
+          {"closed while reads are under way", closed_while_reads_are_under_way})
