@@ -99,6 +99,9 @@ void scan_explain(const scan *s)
         printf("%u process%s: each has %u blocks in hand, and gets the lowest open one for each that it has read\n",
                s->count, s->count == 1 ? "" : "es", scan_hand(s));
     }
+    if (cairn_plan_has_hosts(&s->plan) && !s->survive.on) {
+        printf("what lies on its own host first; then it waits %g s before it reads elsewhere\n", o->near_wait);
+    }
     if (o->in_flight > 0) {
         printf("%u of a process's next blocks are read ahead, by %s, while it works on one\n", o->in_flight,
                cairn_reader_ahead_is(s->reader) == CAIRN_AHEAD_URING ? "io_uring" : "threads");

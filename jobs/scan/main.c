@@ -55,6 +55,9 @@ static const char help_text[] =
     "  --read-by WAY        how blocks in flight are read: any (default: io_uring where the kernel has it, else "
     "threads),\n"
     "                       io_uring or threads\n"
+    "  --near-wait SECONDS  who has nothing left to read on its own host waits so long for others to be done, then "
+    "reads\n"
+    "                       what lies elsewhere (default: 0.1)\n"
     "  --memory BYTES       each process takes no more than that, about; groups that do not fit go to disk, to the "
     "folder\n"
     "                       of the run, or without one to $TMPDIR (default: no limit; at least 16M)\n"
@@ -141,6 +144,18 @@ static uint64_t parse_bytes(job_fault *fault, const char *option, const char *te
     return value;
 }
 
+static double parse_seconds(job_fault *fault, const char *option, const char *text)
+{
+    char *end;
+    double value = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(value >= 0 && value <= 3600)) {
+        job_wrong(fault, "%s %s: must be seconds, 0 to 3600", option, text);
+        return 0;
+    }
+    return value;
+}
+
 /* true: help was asked for. */
 static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
 {
@@ -161,6 +176,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
         {"memory", required_argument, NULL, 'M'},
         {"in-flight", required_argument, NULL, 'F'},
         {"read-by", required_argument, NULL, 'B'},
+        {"near-wait", required_argument, NULL, 'W'},
         {"replica", required_argument, NULL, 'R'},
         {"explain", no_argument, NULL, 'e'},
         {"help", no_argument, NULL, 'h'},
@@ -168,6 +184,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
     };
     int option;
 
+    o->near_wait = 0.1;
     opterr = 0;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -180,6 +197,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             break;
         case 'F':
             o->in_flight = (uint32_t)job_number(fault, "--in-flight", optarg, 0, CAIRN_AHEAD_MAX);
+            break;
+        case 'W':
+            o->near_wait = parse_seconds(fault, "--near-wait", optarg);
             break;
         case 'B':
             o->read_by = parse_way(fault, optarg);
@@ -320,6 +340,8 @@ static void clean_up(scan *s)
     free(s->lead.share);
     free(s->lead.held);
     free(s->lead.asks);
+    free(s->lead.patience);
+    free(s->lead.waits_from);
     free(s->lead.careful);
     free(s->lead.near);
     free(s->lead.file_of);

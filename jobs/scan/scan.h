@@ -30,6 +30,7 @@ typedef struct scan_options {
     uint64_t read_rate; /* bytes per second of each process; 0: as fast as it goes */
     uint32_t in_flight; /* blocks that are read ahead while one is worked on */
     cairn_ahead_way read_by;
+    double near_wait;     /* seconds that a process waits for a block that is near before it steals one */
     uint64_t block_bytes; /* 0: the plan's choice */
     uint64_t memory;      /* bytes of each process, beyond which groups go to disk; 0: as many as there are */
     const char *inside;   /* of HDF5 files */
@@ -70,6 +71,8 @@ typedef struct scan_lead {
     cairn_division division;
     cairn_share *share;
     uint32_t *held, *asks;
+    uint8_t *patience;
+    double *waits_from;  /* [count]: since when it waits for what is near; 0: it does not */
     bool *careful;       /* [files] */
     uint8_t *near;       /* [count][files]: read by this process on its own host; NULL: nothing is told of hosts */
     uint32_t *file_of;   /* [blocks] */

@@ -577,16 +577,17 @@ static cairn_status resume_redivided(scan *s, uint32_t old_count)
 {
     cairn_share *share = calloc(s->plan.block_count + (size_t)1, sizeof *share);
     uint32_t *counts = calloc((size_t)old_count * 2, sizeof *counts);
+    uint8_t *patience = calloc(old_count, sizeof *patience);
     cairn_division old;
     uint32_t wrong_file = SCAN_NO_FILE;
     uint64_t bytes_read = 0;
-    cairn_status status = share == NULL || counts == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
+    cairn_status status = share == NULL || counts == NULL || patience == NULL ? CAIRN_E_NOMEM : CAIRN_OK;
 
     for (size_t i = 0; i < s->blob_count && status == CAIRN_OK; i++) {
         past p;
         status = take_apart(s, &s->blobs[i], &p);
         if (status == CAIRN_OK && p.has_lead) {
-            cairn_division_init(&old, s->plan.block_count, old_count, share, counts, counts + old_count);
+            cairn_division_init(&old, s->plan.block_count, old_count, share, counts, counts + old_count, patience);
             status = s->id == 0 ? resume_lead(s, &p, &old) : CAIRN_E_CORRUPT;
         }
         if (status == CAIRN_OK) {
@@ -600,6 +601,7 @@ static cairn_status resume_redivided(scan *s, uint32_t old_count)
         status = exchange(s, wrong_file, share);
     }
     free(share);
+    free(patience);
     free(counts);
     return status;
 }

@@ -175,8 +175,11 @@ cairn_status scan_lead_begin(scan *s)
         lead->share = calloc(s->plan.block_count + (size_t)1, sizeof *lead->share);
         lead->held = calloc(s->count, sizeof *lead->held);
         lead->asks = calloc(s->count, sizeof *lead->asks);
+        lead->patience = calloc(s->count, sizeof *lead->patience);
+        lead->waits_from = calloc(s->count, sizeof *lead->waits_from);
         lead->careful = calloc(s->plan.file_count + (size_t)1, sizeof *lead->careful);
-        if (lead->share == NULL || lead->held == NULL || lead->asks == NULL || lead->careful == NULL) {
+        if (lead->share == NULL || lead->held == NULL || lead->asks == NULL || lead->patience == NULL ||
+            lead->waits_from == NULL || lead->careful == NULL) {
             return CAIRN_E_NOMEM;
         }
         for (uint32_t i = 0; i < s->plan.file_count; i++) {
@@ -185,9 +188,14 @@ cairn_status scan_lead_begin(scan *s)
     }
     scan_drop_hedged(s);
     lead->stolen += lead->division.stolen;
-    cairn_division_init(&lead->division, s->plan.block_count, s->count, lead->share, lead->held, lead->asks);
+    cairn_division_init(&lead->division, s->plan.block_count, s->count, lead->share, lead->held, lead->asks,
+                        lead->patience);
+    for (uint32_t i = 0; i < s->count; i++) {
+        lead->waits_from[i] = 0;
+    }
     if (lead->near != NULL) {
-        cairn_division_prefer(&lead->division, s->plan.file_count, lead->near, lead->file_of, lead->near_from);
+        cairn_division_prefer(&lead->division, s->plan.file_count, lead->near, lead->file_of, lead->near_from,
+                              s->options.near_wait > 0);
     }
     lead->scan_block = 0;
     lead->scan_state = CAIRN_CSV_ROW;
@@ -644,8 +652,34 @@ static cairn_status read_chunk(scan *s)
     return outcome == CAIRN_READ_DONE ? lease_done(s) : CAIRN_OK;
 }
 
+/* Who has waited long enough for what is near to it steals; others go on waiting. */
+static cairn_status end_waits(scan *s, bool *waiting)
+{
+    scan_lead *lead = &s->lead;
+    cairn_status status = CAIRN_OK;
+    double now = scan_now();
+
+    for (uint32_t i = 0; i < s->count && status == CAIRN_OK; i++) {
+        cairn_division_event event = {.kind = CAIRN_DIVISION_LATE, .process = i};
+        if (lead->patience[i] != CAIRN_WAITS) {
+            lead->waits_from[i] = 0;
+        } else if (lead->waits_from[i] == 0 && s->options.near_wait > 0 && lead->division.open > 0) {
+            lead->waits_from[i] = now;
+        } else if (lead->division.open == 0 || now - lead->waits_from[i] >= s->options.near_wait) {
+            lead->waits_from[i] = 0;
+            while (status == CAIRN_OK && lead->patience[i] == CAIRN_WAITS) { /* one step grants two at most */
+                status = step(s, &event, NULL);
+            }
+        }
+        *waiting = *waiting || lead->patience[i] == CAIRN_WAITS;
+    }
+    return status;
+}
+
 static cairn_status lead_idle(scan *s, bool *more)
 {
+    const struct timespec soon = {.tv_nsec = 1000000};
+    bool waiting = false;
     cairn_error error = {CAIRN_OK, ""};
     cairn_status status = scan_one(s, more, &error);
 
@@ -653,6 +687,13 @@ static cairn_status lead_idle(scan *s, bool *more)
     if (status != CAIRN_OK && error.text[0] != '\0') {
         return tell_error(s, status, &error);
     }
+    if (status == CAIRN_OK) {
+        status = end_waits(s, &waiting);
+    }
+    if (waiting && !*more && s->leases == 0) { /* no message tells when it is time */
+        (void)nanosleep(&soon, NULL);
+    }
+    *more = *more || waiting;
     if (status == CAIRN_OK && s->lead.division.done == s->lead.division.blocks && !s->lead.collecting) {
         status = begin_to_collect(s);
     }

@@ -4,15 +4,17 @@
 enum { START_LAST = 5 }; /* CAIRN_START_GUESS */
 
 void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t processes, cairn_share *share,
-                         uint32_t *held, uint32_t *asks)
+                         uint32_t *held, uint32_t *asks, uint8_t *patience)
 {
-    *division = (cairn_division){.blocks = blocks, .processes = processes, .share = share, .held = held, .asks = asks};
+    *division = (cairn_division){
+        .blocks = blocks, .processes = processes, .share = share, .held = held, .asks = asks, .patience = patience};
     for (uint32_t i = 0; i < blocks; i++) {
         share[i] = (cairn_share){.second = CAIRN_DIVISION_NOBODY};
     }
     for (uint32_t i = 0; i < processes; i++) {
         held[i] = 0;
         asks[i] = 0;
+        patience[i] = CAIRN_PATIENT;
     }
 }
 
@@ -24,20 +26,54 @@ static bool may_have(const cairn_division *division, uint32_t process)
 }
 
 void cairn_division_prefer(cairn_division *division, uint32_t files, const uint8_t *near, const uint32_t *file_of,
-                           uint32_t *near_from)
+                           uint32_t *near_from, bool patient)
 {
     division->files = files;
     division->near = near;
     division->file_of = file_of;
     division->near_from = near_from;
+    division->patient = patient;
     for (uint32_t i = 0; i < division->processes; i++) {
         near_from[i] = 0;
+        division->patience[i] = CAIRN_IMPATIENT;
+        for (uint32_t k = 0; k < files; k++) {
+            if (near[(size_t)i * files + k] != 0) {
+                division->patience[i] = CAIRN_PATIENT;
+                break;
+            }
+        }
     }
 }
 
 static bool is_near(const cairn_division *division, uint32_t process, uint32_t block)
 {
     return division->near[(size_t)process * division->files + division->file_of[block]] != 0;
+}
+
+/* The lowest open block that is near to the process; none: as many as there are blocks. */
+static uint32_t nearest(cairn_division *division, uint32_t process)
+{
+    uint32_t *from = &division->near_from[process];
+
+    *from = *from < division->lowest ? division->lowest : *from;
+    while (*from < division->blocks &&
+           (division->share[*from].is != CAIRN_BLOCK_OPEN || !is_near(division, process, *from))) {
+        ++*from;
+    }
+    return *from;
+}
+
+/* May this process, which may have a block, get one that is open? If not it WAITS. */
+static bool is_ready(cairn_division *division, uint32_t process)
+{
+    uint8_t *patience = &division->patience[process];
+
+    if (division->near == NULL || !division->patient || *patience == CAIRN_IMPATIENT ||
+        nearest(division, process) < division->blocks) {
+        return true;
+    }
+    *patience = CAIRN_WAITS;
+    return false;
 }
 
 /* There is an open one. */
@@ -49,14 +85,10 @@ static uint32_t choose(cairn_division *division, uint32_t process)
     if (division->near == NULL) {
         return division->lowest;
     }
-    uint32_t *from = &division->near_from[process];
-    *from = *from < division->lowest ? division->lowest : *from;
-    while (*from < division->blocks &&
-           (division->share[*from].is != CAIRN_BLOCK_OPEN || !is_near(division, process, *from))) {
-        ++*from;
-    }
-    if (*from < division->blocks) {
-        return *from;
+    uint32_t near = nearest(division, process);
+    if (near < division->blocks) {
+        division->patience[process] = CAIRN_PATIENT;
+        return near;
     }
     for (uint32_t i = 0; i < division->processes; i++) {
         if (is_near(division, i, division->lowest)) {
@@ -83,18 +115,28 @@ static void grant(cairn_division *division, uint32_t process, cairn_division_out
     out->count++;
 }
 
+/* It may have more still: as nothing is near, or as no more can be granted in a step. */
+static void wait_for_more(cairn_division *division, uint32_t process)
+{
+    if (may_have(division, process)) {
+        division->patience[process] = CAIRN_WAITS;
+    }
+}
+
 /* A block has become open: to the process that waits and holds least, the lowest id of several. */
 static void grant_to_waiting(cairn_division *division, cairn_division_output *out)
 {
     uint32_t best = division->processes;
 
     for (uint32_t i = 0; i < division->processes; i++) {
-        if (may_have(division, i) && (best == division->processes || division->held[i] < division->held[best])) {
+        if (may_have(division, i) && is_ready(division, i) &&
+            (best == division->processes || division->held[i] < division->held[best])) {
             best = i;
         }
     }
     if (best < division->processes) {
         grant(division, best, out);
+        wait_for_more(division, best);
     }
 }
 
@@ -188,7 +230,8 @@ cairn_status cairn_division_step(cairn_division *division, const cairn_division_
         grant_to_waiting(division, out);
         return CAIRN_OK;
     }
-    if (event->process >= division->processes || division->asks[event->process] == UINT32_MAX) {
+    if (event->process >= division->processes || division->asks[event->process] == UINT32_MAX ||
+        (event->kind == CAIRN_DIVISION_LATE && division->patience[event->process] != CAIRN_WAITS)) {
         return CAIRN_E_INVALID;
     }
     if (event->kind == CAIRN_DIVISION_DONE) {
@@ -201,10 +244,15 @@ cairn_status cairn_division_step(cairn_division *division, const cairn_division_
         }
         take_seconds(division, share, event, out);
     }
-    division->asks[event->process]++;
-    while (out->count < 2 && may_have(division, event->process)) {
+    if (event->kind == CAIRN_DIVISION_LATE) {
+        division->patience[event->process] = CAIRN_IMPATIENT;
+    } else {
+        division->asks[event->process]++;
+    }
+    while (out->count < 2 && may_have(division, event->process) && is_ready(division, event->process)) {
         grant(division, event->process, out);
     }
+    wait_for_more(division, event->process);
     if (out->count < 2) {
         grant_again(division, event->process, out);
     }
@@ -259,8 +307,8 @@ bool cairn_division_check(const cairn_division *division, const char **broken)
     uint64_t held = 0;
     for (uint32_t p = 0; p < division->processes; p++) {
         held += division->held[p];
-        if (may_have(division, p)) {
-            fault = "D4: a block is open, and a process waits that may have it";
+        if (may_have(division, p) && division->patience[p] != CAIRN_WAITS) {
+            fault = "D4: a block is open, and a process that may have it has none";
         }
     }
     if (held != all_held) {
@@ -301,9 +349,10 @@ cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpac
         return CAIRN_E_MISMATCH;
     }
     cairn_division before = *division;
-    cairn_division_init(division, blocks, processes, division->share, division->held, division->asks);
+    cairn_division_init(division, blocks, processes, division->share, division->held, division->asks,
+                        division->patience);
     if (before.near != NULL) {
-        cairn_division_prefer(division, before.files, before.near, before.file_of, before.near_from);
+        cairn_division_prefer(division, before.files, before.near, before.file_of, before.near_from, before.patient);
     }
     for (uint32_t i = 0; i < blocks && fits; i++) {
         cairn_share *share = &division->share[i];
@@ -324,6 +373,7 @@ cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpac
     }
     for (uint32_t p = 0; p < processes; p++) {
         division->asks[p] = cairn_unpack_u32(unpack);
+        division->patience[p] = may_have(division, p) ? CAIRN_WAITS : division->patience[p];
     }
     return unpack->bad || !fits || !cairn_division_check(division, NULL) ? CAIRN_E_CORRUPT : CAIRN_OK;
 }

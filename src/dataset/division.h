@@ -9,8 +9,9 @@
  * whoever asks: so a slow process, which asks seldom, gets little. Near the end (as many open blocks as processes, or
  * fewer) nobody gets a second block while it has one: what is left goes to those that are ready for it.
  *
- * Where data lie on the hosts, a process gets the lowest open block that is near to it, and one that is not only when there is
- * none: it steals rather than wait.
+ * Where data lie on the hosts, a process gets the lowest open block that is near to it. When there is none it waits for a while,
+ * as others may soon open one or be done with all; then it is LATE and steals, until it has got a near one again (delay
+ * scheduling: Zaharia et al., EuroSys 2010). A process to which no file is near never waits.
  *
  * When nothing is left to be granted, a process that has nothing to do reads a second time what another one holds, the block
  * that was granted longest ago first (hedging: Dean and Barroso, The Tail at Scale, 2013). Whichever is ready first counts, and
@@ -22,7 +23,7 @@
  *   D2  held[p] = number of blocks of which p is the owner, and that are GRANTED or DONE by the second alone, plus those of which p
  *       is the second
  *   D3  a block is granted to one owner and one second at most, and a DONE one is never granted again
- *   D4  when a block is open, every process with an ask that is not answered holds a block and the end is near */
+ *   D4  when a block is open, every process with an ask that is not answered holds a block and the end is near, or it WAITS */
 #ifndef CAIRN_DATASET_DIVISION_H
 #define CAIRN_DATASET_DIVISION_H
 
@@ -38,6 +39,9 @@ typedef enum cairn_block_is {
 } cairn_block_is;
 
 #define CAIRN_DIVISION_NOBODY UINT32_MAX
+
+/* WAITS: the caller has to say sooner or later that the process is LATE. */
+typedef enum cairn_patience { CAIRN_PATIENT, CAIRN_WAITS, CAIRN_IMPATIENT } cairn_patience;
 
 typedef struct cairn_share {
     uint64_t rows;   /* DONE: of the block                                  */
@@ -59,6 +63,8 @@ typedef struct cairn_division {
     cairn_share *share; /* [blocks], caller's    */
     uint32_t *held;     /* [processes], caller's */
     uint32_t *asks;     /* [processes], caller's: not answered yet */
+    uint8_t *patience;  /* [processes], caller's: cairn_patience   */
+    bool patient;       /* else it steals at once */
     /* NULL: everything is as near to all */
     const uint8_t *near;     /* [processes][files], caller's */
     const uint32_t *file_of; /* [blocks], caller's           */
@@ -68,9 +74,16 @@ typedef struct cairn_division {
 
 typedef struct cairn_division_event {
     /* HEDGED: as DONE, by the second of the block. Of a block of which it is none (any more) it only counts as an ask. */
-    enum { CAIRN_DIVISION_ASK, CAIRN_DIVISION_DONE, CAIRN_DIVISION_READY, CAIRN_DIVISION_HEDGED } kind;
+    /* LATE: of a process that WAITS; it has waited for long enough, or nothing is open any more. */
+    enum {
+        CAIRN_DIVISION_ASK,
+        CAIRN_DIVISION_DONE,
+        CAIRN_DIVISION_READY,
+        CAIRN_DIVISION_HEDGED,
+        CAIRN_DIVISION_LATE
+    } kind;
     uint32_t process; /* but READY      */
-    uint32_t block;   /* but ASK        */
+    uint32_t block;   /* but ASK, LATE  */
     uint64_t rows;    /* DONE, HEDGED   */
     uint8_t start;    /* READY       */
 } cairn_division_event;
@@ -84,12 +97,12 @@ typedef struct cairn_division_output {
     enum { CAIRN_DIVISION_NOTHING, CAIRN_DIVISION_KEEP, CAIRN_DIVISION_DROP, CAIRN_DIVISION_WASTE } verdict;
 } cairn_division_output;
 
-/* All blocks WAITING, nobody asks. share, held, asks are the caller's. */
+/* All blocks WAITING, nobody asks. share, held, asks and patience are the caller's. */
 void cairn_division_init(cairn_division *division, uint32_t blocks, uint32_t processes, cairn_share *share,
-                         uint32_t *held, uint32_t *asks);
-/* What is near to whom; after init, and before what is granted. */
+                         uint32_t *held, uint32_t *asks, uint8_t *patience);
+/* What is near to whom, and whether they wait for it; after init, and before what is granted. */
 void cairn_division_prefer(cairn_division *division, uint32_t files, const uint8_t *near, const uint32_t *file_of,
-                           uint32_t *near_from);
+                           uint32_t *near_from, bool patient);
 /* CAIRN_E_INVALID: the event is not legal now (DONE of a block that this process does not hold, ...); nothing
  * changes. */
 CAIRN_MUST_CHECK cairn_status cairn_division_step(cairn_division *division, const cairn_division_event *event,
@@ -100,7 +113,7 @@ CAIRN_MUST_CHECK cairn_status cairn_division_resume(cairn_division *division, ui
                                                     uint64_t cursor, uint64_t rows);
 bool cairn_division_check(const cairn_division *division, const char **broken);
 
-/* Format 1. Seconds are left out, and what is DONE by one alone is GRANTED to its owner. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT,
+/* Format 1. Seconds are left out, what is DONE by one alone is GRANTED to its owner, and who may have a block WAITS. unpack: into a division made by init for as many blocks and processes; CAIRN_E_CORRUPT,
  * CAIRN_E_MISMATCH. */
 void cairn_division_pack(const cairn_division *division, cairn_pack *pack);
 CAIRN_MUST_CHECK cairn_status cairn_division_unpack(cairn_division *division, cairn_unpack *unpack);

@@ -91,6 +91,25 @@ scan_on 4 --replica "host7:$room/odd" "$room/table"
 answer "a replica on another host"
 expect_text "$err" '; 0 B read on the own host, ' "a replica on another host"
 
+echo "- one host has a single shard: its process waits before it steals, but not for ever"
+mkdir "$room/most"
+cp "$room/table"/shard-*.h5 "$room/most/" && rm "$room/most/shard-000003.h5"
+mkdir "$room/single"
+cp "$room/table/shard-000003.h5" "$room/single/"
+unequal=(--block-size 30K --read-rate 300K --replica "host0:$room/most" --replica "host1:$room/single" "$room/table")
+scan_on 2 --near-wait 60 "${unequal[@]}"
+answer "it waits"
+expect_text "$err" ' 0 blocks stolen$' "it waits"
+for wait in 0 0.05; do
+    scan_on 2 --near-wait $wait "${unequal[@]}"
+    answer "it waits $wait s"
+    expect_text "$err" ' ([1-9]|[1-9][0-9]+) blocks? stolen$' "it waits $wait s"
+done
+scan_on 2 --near-wait 0.25 --explain "${unequal[@]}"
+expect_text "$out" '^what lies on its own host first; then it waits 0.25 s before it reads elsewhere$' "--explain"
+scan_on 1 --near-wait soon "$room/table"
+expect_code 3 "no such time"
+
 echo "- through a kill"
 run "$cairn" data place "$room/table" "host0:$room/even" "host1:$room/odd"
 run "$cairn" run -n 4 --interval 0.1 --kill 1@50% --dir "$room/killed" -- "$room/on-host" "$jobs/scan" --read-rate 300K "${query[@]}" "$room/table"

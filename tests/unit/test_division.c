@@ -22,6 +22,7 @@ typedef struct bed {
     cairn_division d;
     cairn_share share[BLOCKS];
     uint32_t held[PROCESSES], asks[PROCESSES];
+    uint8_t patience[PROCESSES];
     uint32_t queue[PROCESSES][BLOCKS], queued[PROCESSES]; /* granted, not done */
     uint32_t granted[BLOCKS];
     uint32_t second[PROCESSES]; /* the block that it reads a second time; BLOCKS */
@@ -119,14 +120,37 @@ static void one_done(bed *b, uint32_t p)
     }
 }
 
+static bool one_late(bed *b, uint32_t p)
+{
+    bool waits = b->patience[p] == CAIRN_WAITS;
+
+    if (waits) {
+        step(b, (cairn_division_event){.kind = CAIRN_DIVISION_LATE, .process = p});
+        CU_ASSERT(b->patience[p] != CAIRN_WAITS);
+    }
+    return waits;
+}
+
 static void division_random_runs(void)
 {
     static bed b;
+    static uint8_t near[PROCESSES * 3];
+    static uint32_t file_of[BLOCKS], near_from[PROCESSES];
+    uint32_t lates = 0, stolen = 0;
     uint64_t seconds = 0, kept = 0, dropped = 0, wasted = 0;
     for (int round = 0; round < 400; round++) {
         uint32_t blocks = (uint32_t)(rng() % BLOCKS) + 1, processes = (uint32_t)(rng() % PROCESSES) + 1, ready = 0;
         empty(&b);
-        cairn_division_init(&b.d, blocks, processes, b.share, b.held, b.asks);
+        cairn_division_init(&b.d, blocks, processes, b.share, b.held, b.asks, b.patience);
+        if (round % 2 == 1) {
+            for (uint32_t i = 0; i < PROCESSES * 3; i++) {
+                near[i] = rng() % 3 == 0;
+            }
+            for (uint32_t i = 0; i < blocks; i++) {
+                file_of[i] = i * 3 / blocks;
+            }
+            cairn_division_prefer(&b.d, 3, near, file_of, near_from, round % 4 == 1);
+        }
         for (uint32_t i = 0; i + 1 < blocks && rng() % 3 == 0; i += 1 + (uint32_t)(rng() % 20)) {
             bool done = rng() % 2 == 0;
             CU_ASSERT(cairn_division_resume(&b.d, i, done, 77, 5) == CAIRN_OK);
@@ -151,7 +175,11 @@ static void division_random_runs(void)
             if (rng() % 50 == 0) {
                 through_bytes(&b);
             }
+            if (rng() % 20 == 0) {
+                lates += one_late(&b, (uint32_t)(rng() % processes));
+            }
         }
+        stolen += b.d.stolen;
         CU_ASSERT(b.finished && b.d.done == blocks);
         for (uint32_t p = 0; p < processes && rng() % 2 == 0; p++) { /* some are late */
             while (b.queued[p] > 0) {
@@ -168,6 +196,7 @@ static void division_random_runs(void)
         dropped += b.dropped;
         wasted += b.wasted;
     }
+    CU_ASSERT(lates > 100 && stolen > 100);
     CU_ASSERT(seconds > 100 && kept > 100 && dropped > 10 && wasted > 10);
 }
 
@@ -176,7 +205,7 @@ static void division_hedges(void)
 {
     static bed b;
     empty(&b);
-    cairn_division_init(&b.d, 12, 3, b.share, b.held, b.asks);
+    cairn_division_init(&b.d, 12, 3, b.share, b.held, b.asks, b.patience);
     for (uint32_t i = 0; i < 12; i++) {
         step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
     }
@@ -206,7 +235,7 @@ static void division_slow_process_gets_little(void)
     static bed b;
     uint32_t slow = 0;
     empty(&b);
-    cairn_division_init(&b.d, 100, 4, b.share, b.held, b.asks);
+    cairn_division_init(&b.d, 100, 4, b.share, b.held, b.asks, b.patience);
     for (uint32_t i = 0; i < 100; i++) {
         step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
     }
@@ -237,11 +266,11 @@ static void division_prefers_what_is_near(void)
     uint32_t taken[3][2] = {{0}};
 
     empty(&b);
-    cairn_division_init(&b.d, 40, 3, b.share, b.held, b.asks);
+    cairn_division_init(&b.d, 40, 3, b.share, b.held, b.asks, b.patience);
     for (uint32_t i = 0; i < 40; i++) {
         file_of[i] = i / 20;
     }
-    cairn_division_prefer(&b.d, 2, &near[0][0], file_of, from);
+    cairn_division_prefer(&b.d, 2, &near[0][0], file_of, from, false);
     for (uint32_t i = 40; i-- > 0;) { /* from the last one down */
         step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
     }
@@ -265,12 +294,52 @@ static void division_prefers_what_is_near(void)
     CU_ASSERT(b.d.stolen > 1 && b.d.open == 0);
 }
 
+/* It waits before it steals, once; and again after it has got a near one. */
+static void division_waits_before_it_steals(void)
+{
+    static bed b;
+    static uint8_t near[2][2] = {{1, 0}, {0, 1}};
+    static uint32_t file_of[41], from[2];
+
+    empty(&b);
+    cairn_division_init(&b.d, 41, 2, b.share, b.held, b.asks, b.patience);
+    for (uint32_t i = 0; i < 41; i++) {
+        file_of[i] = i >= 2 && i < 40; /* the last one, near to the first process, comes late */
+    }
+    cairn_division_prefer(&b.d, 2, &near[0][0], file_of, from, true);
+    for (uint32_t i = 0; i < 40; i++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = i, .start = 5});
+    }
+    for (uint32_t p = 0; p < 2; p++) {
+        step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = p});
+    }
+    one_done(&b, 0);
+    CU_ASSERT(b.queue[0][0] == 1 && b.patience[0] == CAIRN_PATIENT);
+    one_done(&b, 0);
+    CU_ASSERT(b.queued[0] == 0 && b.patience[0] == CAIRN_WAITS && b.d.stolen == 0);
+    through_bytes(&b);
+    one_done(&b, 1);
+    CU_ASSERT(b.queued[0] == 0 && b.queued[1] == 1 && b.patience[0] == CAIRN_WAITS);
+    CU_ASSERT(one_late(&b, 0) && b.queued[0] == 1 && b.d.stolen == 1);
+    one_done(&b, 0);
+    CU_ASSERT(b.queued[0] == 1 && b.d.stolen == 2); /* at once */
+    step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = 40, .start = 5});
+    one_done(&b, 0);
+    CU_ASSERT(b.queued[0] == 1 && b.queue[0][0] == 40 && b.patience[0] == CAIRN_PATIENT);
+    one_done(&b, 0);
+    CU_ASSERT(b.queued[0] == 0 && b.patience[0] == CAIRN_WAITS && b.d.stolen == 2);
+    while (b.d.open > 0) {
+        one_done(&b, 1);
+    }
+    CU_ASSERT(b.second[0] == BLOCKS && one_late(&b, 0) && b.second[0] < BLOCKS); /* nothing is open: it helps */
+}
+
 static void division_illegal_events_change_nothing(void)
 {
     static bed b;
     cairn_division_output out;
     empty(&b);
-    cairn_division_init(&b.d, 3, 2, b.share, b.held, b.asks);
+    cairn_division_init(&b.d, 3, 2, b.share, b.held, b.asks, b.patience);
     step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_READY, .block = 0, .start = 0});
     step(&b, (cairn_division_event){.kind = CAIRN_DIVISION_ASK, .process = 0});
     const cairn_division_event wrong[] = {
@@ -278,6 +347,8 @@ static void division_illegal_events_change_nothing(void)
         {.kind = CAIRN_DIVISION_DONE, .process = 0, .block = 1},
         {.kind = CAIRN_DIVISION_DONE, .process = 0, .block = 9},
         {.kind = CAIRN_DIVISION_ASK, .process = 2},
+        {.kind = CAIRN_DIVISION_LATE, .process = 0},
+        {.kind = CAIRN_DIVISION_LATE, .process = 2},
         {.kind = CAIRN_DIVISION_READY, .block = 0, .start = 0},
         {.kind = CAIRN_DIVISION_READY, .block = 3, .start = 0},
         {.kind = CAIRN_DIVISION_READY, .block = 1, .start = 6},
@@ -297,4 +368,5 @@ UNIT_MAIN("division", {"random runs: each block once, invariants hold", division
           {"a slow process gets little", division_slow_process_gets_little},
           {"the last ones are read a second time", division_hedges},
           {"what is near is preferred", division_prefers_what_is_near},
+          {"who has nothing near waits before it steals", division_waits_before_it_steals},
           {"illegal events change nothing", division_illegal_events_change_nothing})
