@@ -222,6 +222,11 @@ cairn_status scan_begin(scan *s, const cairn_restored *restored, cairn_error *er
     if (status != CAIRN_OK || s->exit_code != CAIRN_EXIT_OK) {
         return status;
     }
+    status = scan_spill_leave_room(s, error);
+    if (status != CAIRN_OK) {
+        refuse(s, CAIRN_EXIT_JOB_USAGE, error); /* everywhere: all have the same plan and options */
+        return CAIRN_OK;
+    }
     status = prepare(s);
     if (status == CAIRN_OK && cairn_plan_has_hosts(&s->plan)) {
         status = tell_near(s);

@@ -205,7 +205,7 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             o->read_by = parse_way(fault, optarg);
             break;
         case 'M':
-            o->memory = parse_bytes(fault, "--memory", optarg, 16000000);
+            o->memory = parse_bytes(fault, "--memory", optarg, SCAN_MEMORY_MIN);
             break;
         case 'H':
             o->inside = optarg;

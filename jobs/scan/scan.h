@@ -19,6 +19,7 @@
 #define SCAN_ERROR_MAX 600
 /* With more groups than that a block's rows go straight to all others, as bringing two tables together costs too much. */
 #define SCAN_APART_GROUPS 4096
+#define SCAN_MEMORY_MIN   16000000 /* the least that --memory may be */
 
 typedef struct scan_options {
     cairn_query_text query;
@@ -209,6 +210,8 @@ CAIRN_MUST_CHECK cairn_status scan_lead_ready(scan *s);
 /* spill.c */
 /* The epoch is known. anew: no snapshot knows runs of this job. */
 void scan_spill_begin(scan *s, bool anew);
+/* With a plan: the blocks that are in flight are not the tables' to take. CAIRN_E_INVALID: too little is left. */
+CAIRN_MUST_CHECK cairn_status scan_spill_leave_room(scan *s, cairn_error *error);
 /* Write out what is larger than it may be: of this process's tables; of process 0's total. */
 CAIRN_MUST_CHECK cairn_status scan_spill_if_full(scan *s, cairn_error *error);
 CAIRN_MUST_CHECK cairn_status scan_spill_total(scan *s, cairn_error *error);

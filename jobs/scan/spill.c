@@ -8,8 +8,9 @@
  * A PART or HEDGED message names runs, it does not carry them: process 0 reads the files. What is in the message itself is
  * small, since a process with a table that is not writes it out first.
  *
- * Of --memory the table gets a sixth and the block beside it a twelfth: a snapshot needs both twice more, packed and in the
- * image; the answer an eighth for the groups that are sorted at once, and as much for their order. */
+ * Of --memory, without what is in flight, the table gets a sixth and the block beside it a twelfth: a snapshot needs both twice more, packed and in the
+ * image; the answer an eighth for the groups that are sorted at once, and as much for their order. Parts that are under way to process 0
+ * may take half of it, all together. */
 #include "scan.h"
 
 #include "base/durable.h"
@@ -33,6 +34,26 @@ void scan_spill_begin(scan *s, bool anew)
     if (anew && s->id == 0) {
         scan_spill_remove(s);
     }
+}
+
+cairn_status scan_spill_leave_room(scan *s, cairn_error *error)
+{
+    uint64_t largest = 0;
+
+    for (uint32_t i = 0; i < s->plan.block_count; i++) {
+        uint64_t bytes = cairn_plan_block_bytes(&s->plan, i);
+        bool ahead = s->plan.files[s->plan.blocks[i].file].packing == CAIRN_NOT_PACKED;
+        largest = ahead && bytes > largest ? bytes : largest;
+    }
+    largest *= s->options.in_flight;
+    if (s->options.memory > 0 && s->options.memory < largest + SCAN_MEMORY_MIN) {
+        return cairn_fail(
+            error, CAIRN_E_INVALID,
+            "--memory %llu: less than the %llu bytes of the blocks that are in flight, and %d for the rest",
+            (unsigned long long)s->options.memory, (unsigned long long)largest, SCAN_MEMORY_MIN);
+    }
+    s->spill.memory = s->options.memory - (s->options.memory > 0 ? largest : 0);
+    return CAIRN_OK;
 }
 
 void scan_spill_remove(const scan *s)

@@ -60,6 +60,18 @@ run mpirun --oversubscribe "${raw[@]}" -n 3 "$jobs/scan" --in-flight 6 --block-s
 expect_code 0 "quoted line breaks"
 cmp -s "$out" "$room/expected-quoted" || fail "quoted line breaks: another answer"
 
+echo "- what is in flight counts in --memory"
+"$jobs/stations" --rows 400000 --files 1 "$room/stations" || fail "stations"
+stations=(--format csv --group-by station --agg 'count,mean(temperature)' --block-size 1M "$room/stations")
+run mpirun --oversubscribe "${raw[@]}" -n 1 "$jobs/scan" "${stations[@]}"
+cp "$out" "$room/expected-stations"
+run mpirun --oversubscribe "${raw[@]}" -n 2 "$jobs/scan" --memory 20M --in-flight 3 "${stations[@]}"
+expect_code 0 "3 blocks of 1 MB in 20 MB"
+cmp -s "$out" "$room/expected-stations" || fail "3 blocks of 1 MB in 20 MB: another answer"
+run mpirun --oversubscribe "${raw[@]}" -n 2 "$jobs/scan" --memory 20M --in-flight 8 "${stations[@]}"
+expect_code 3 "8 blocks of 1 MB in 20 MB"
+expect_text "$err" '^scan: --memory 20000000: less than the [78][0-9]* bytes of the blocks that are in flight, and 16000000 for' "8 blocks in 20 MB"
+
 echo "- through kills"
 job=("$jobs/scan" "${query[@]}" --in-flight 6 --read-rate 400K "$flights")
 run "$cairn" run -n 3 --interval 0.1 --kill 1@40% --kill 0@80% --dir "$room/dir" -- "${job[@]}"
