@@ -296,19 +296,14 @@ static cairn_merge_order by_answer(cairn_answer_rows *a)
 static cairn_status join_runs(cairn_answer_rows *a, cairn_runs *runs, cairn_runs *joined)
 {
     cairn_merge_order order = cairn_merge_by_key;
-    char path[CAIRN_PATH_BYTES];
     const cairn_run_reader *from;
     cairn_run_writer writer;
-    int fd = -1;
 
     order.loaded = load_row;
     order.context = a;
     cairn_status status = cairn_merge_open(a->merge, runs->run, runs->count, a->shape, &order, a->error);
     if (status == CAIRN_OK) {
-        status = cairn_spill_file(a->spill, &fd, path, a->error);
-    }
-    if (status == CAIRN_OK) {
-        status = cairn_run_begin(&writer, fd, path, a->shape, a->error);
+        status = cairn_spill_begin(a->spill, &writer, a->shape, a->error);
     }
     if (status == CAIRN_OK) {
         while ((status = cairn_merge_next(a->merge, &from, a->error)) == CAIRN_OK && from != NULL) {
@@ -331,16 +326,11 @@ static cairn_status join_runs(cairn_answer_rows *a, cairn_runs *runs, cairn_runs
 static cairn_status write_chunk(cairn_answer_rows *a)
 {
     rows some = {0};
-    char path[CAIRN_PATH_BYTES];
     cairn_run_writer writer;
-    int fd = -1;
     cairn_status status = sort_rows(a, &a->chunk, &some);
 
     if (status == CAIRN_OK) {
-        status = cairn_spill_file(a->spill, &fd, path, a->error);
-    }
-    if (status == CAIRN_OK) {
-        status = cairn_run_begin(&writer, fd, path, a->shape, a->error);
+        status = cairn_spill_begin(a->spill, &writer, a->shape, a->error);
     }
     if (status == CAIRN_OK) {
         for (uint64_t i = 0; i < limited(a, some.count) && status == CAIRN_OK; i++) {

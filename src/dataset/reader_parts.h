@@ -1,4 +1,5 @@
-/* What the files of the reader share: reader.c (text), reader_columns.c (columns as they lie in HDF5 files). */
+/* What the files of the reader share: reader.c (text), reader_columns.c (columns as they lie in HDF5 files), reader_files.c (places,
+ * and what is open). */
 #ifndef CAIRN_DATASET_READER_PARTS_H
 #define CAIRN_DATASET_READER_PARTS_H
 
@@ -80,12 +81,18 @@ cairn_group *reader_join_group(cairn_reader *reader, cairn_groups *groups);
 bool reader_wants(const cairn_reader *reader, cairn_groups *groups, uint32_t block, uint64_t row);
 /* Of a query that selects: its position is in place. false: the row is not wanted, as enough are there that come before. */
 bool reader_is_next(cairn_reader *reader, const cairn_groups *groups, uint32_t block, uint64_t row);
+
+/* --- reader_files.c --- */
+/* Files that are on this host are read there. */
+void reader_find_near(cairn_reader *reader);
 /* errno's story. */
 cairn_status reader_fail(const char *path, cairn_error *error);
 void reader_count(cairn_reader *reader, uint32_t file, uint64_t bytes);
+/* Where it is read now, or at the next place that has it. fd stays the reader's. */
 cairn_status reader_open_file(cairn_reader *reader, uint32_t index, int *fd, cairn_error *error);
 /* It cannot be read where it was: on to the next place. false: there is none, and error says so. */
 bool reader_move_on(cairn_reader *reader, uint32_t index, cairn_error *error);
+void reader_close_files(cairn_reader *reader);
 
 /* --- reader_columns.c --- */
 void reader_look_for_texts(cairn_reader *reader);

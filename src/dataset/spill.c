@@ -21,7 +21,7 @@ static cairn_status temporary_file(int *fd, char *path, cairn_error *error)
     return *fd >= 0 ? CAIRN_OK : cairn_fail_errno(error, errno, path, "cannot be made, to hold groups");
 }
 
-cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_error *error)
+static cairn_status new_file(cairn_spill *spill, int *fd, char *path, cairn_error *error)
 {
     if (spill->folder == NULL) {
         return temporary_file(fd, path, error);
@@ -42,6 +42,15 @@ cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_err
         *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (*fd < 0 && errno == EEXIST); /* of a process that died in this one's place */
     return *fd >= 0 ? CAIRN_OK : cairn_fail_errno(error, errno, path, "cannot be made, to hold groups");
+}
+
+cairn_status cairn_spill_begin(cairn_spill *spill, cairn_run_writer *writer, cairn_shape shape, cairn_error *error)
+{
+    char path[CAIRN_PATH_BYTES];
+    int fd = -1;
+    cairn_status status = new_file(spill, &fd, path, error);
+
+    return status == CAIRN_OK ? cairn_run_begin(writer, fd, path, shape, error) : status;
 }
 
 /* ---------------------------------------------------------------- a table as a run */
@@ -98,9 +107,7 @@ static place *ordered(cairn_groups *groups)
 
 cairn_status cairn_spill_groups(cairn_spill *spill, cairn_groups *groups, cairn_runs *runs, cairn_error *error)
 {
-    char path[CAIRN_PATH_BYTES];
     cairn_run_writer writer;
-    int fd = -1;
 
     if (groups->count == 0) {
         return CAIRN_OK;
@@ -108,10 +115,7 @@ cairn_status cairn_spill_groups(cairn_spill *spill, cairn_groups *groups, cairn_
     place *places = ordered(groups);
     cairn_status status = places == NULL ? cairn_fail(error, CAIRN_E_NOMEM, "the order of the groups") : CAIRN_OK;
     if (status == CAIRN_OK) {
-        status = cairn_spill_file(spill, &fd, path, error);
-    }
-    if (status == CAIRN_OK) {
-        status = cairn_run_begin(&writer, fd, path, groups->shape, error);
+        status = cairn_spill_begin(spill, &writer, groups->shape, error);
     }
     if (status != CAIRN_OK) {
         free(places);
@@ -154,16 +158,11 @@ static cairn_status write_merged(cairn_merge *merge, cairn_run_writer *writer, c
 static cairn_status merge_some(cairn_spill *spill, cairn_runs *runs, uint32_t count, cairn_shape shape,
                                const cairn_merge_order *order, cairn_merge *merge, cairn_error *error)
 {
-    char path[CAIRN_PATH_BYTES];
     cairn_run_writer writer;
-    int fd = -1;
     cairn_status status = cairn_merge_open(merge, runs->run, count, shape, order, error);
 
     if (status == CAIRN_OK) {
-        status = cairn_spill_file(spill, &fd, path, error);
-    }
-    if (status == CAIRN_OK) {
-        status = cairn_run_begin(&writer, fd, path, shape, error);
+        status = cairn_spill_begin(spill, &writer, shape, error);
     }
     if (status == CAIRN_OK) {
         status = write_merged(merge, &writer, error);

@@ -15,8 +15,9 @@ typedef struct cairn_spill {
     uint64_t bytes, runs; /* written, in all */
 } cairn_spill;
 
-/* A new, empty file, for a run; what is there already under its name stays, and gets it another one. path: CAIRN_PATH_BYTES. */
-CAIRN_MUST_CHECK cairn_status cairn_spill_file(cairn_spill *spill, int *fd, char *path, cairn_error *error);
+/* A run in a new file; what is there already under its name stays, and gets it another one. As cairn_run_begin. */
+CAIRN_MUST_CHECK cairn_status cairn_spill_begin(cairn_spill *spill, cairn_run_writer *writer, cairn_shape shape,
+                                                cairn_error *error);
 
 /* Write the groups as a run, ordered by key, and drop them; the counts stay. Nothing is done with no groups. CAIRN_E_FULL,
  * CAIRN_E_ACCESS, CAIRN_E_IO, CAIRN_E_NOMEM: the groups are as they were, and there is no new file. */
