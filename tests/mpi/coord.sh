@@ -173,7 +173,7 @@ watching=$room/watch
 from=$(kv put w/a 1)
 begin "${kv[@]}" watch w/ --prefix --from "$from" --count 3 --json --timeout 30
 until_true 10 test -s "$out" || fail "the watch does not show what there is"
-second=$(kv put w/b 2) # not always the next: a session of before may end in between
+second=$(kv put w/b 2) # not always the next one: what a minority did not answer may be done only now
 kv del w/a >/dev/null
 finish
 expect_code 0 "watch"
