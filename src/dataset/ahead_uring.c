@@ -156,7 +156,9 @@ static void hand_in(ahead_uring *ahead, slot *s)
             continue;
         }
         io_uring_prep_read(read, s->fd, s->data + at, (unsigned)(left < s->piece ? left : s->piece), s->from + at);
-        io_uring_sqe_set_flags(read, IOSQE_ASYNC);
+        /* One after the other: the kernel's own reading ahead goes wrong when a file is read in many places at once. After one
+         * that comes short the kernel drops the rest. */
+        io_uring_sqe_set_flags(read, IOSQE_ASYNC | (left > s->piece ? IOSQE_IO_LINK : 0));
         io_uring_sqe_set_data64(read, tag + i);
         s->there[i] = -1;
         s->under_way++;
