@@ -255,6 +255,9 @@ static bool parse(scan_options *o, job_fault *fault, int argc, char **argv)
             job_wrong(fault, "%s: unknown option, or its value is missing; see scan --help", argv[optind - 1]);
         }
     }
+    if (o->read_by != CAIRN_AHEAD_ANY && o->in_flight == 0) {
+        job_wrong(fault, "--read-by: there is nothing in flight without --in-flight");
+    }
     o->paths = argv + optind;
     o->path_count = (size_t)(argc - optind);
     if (o->format == CAIRN_FORMAT_HDF5 && o->output == NULL) {

@@ -8,9 +8,9 @@
  * A PART or HEDGED message names runs, it does not carry them: process 0 reads the files. What is in the message itself is
  * small, since a process with a table that is not writes it out first.
  *
- * Of --memory, without what is in flight, the table gets a sixth and the block beside it a twelfth: a snapshot needs both twice more, packed and in the
- * image; the answer an eighth for the groups that are sorted at once, and as much for their order. Parts that are under way to process 0
- * may take half of it, all together. */
+ * Of --memory, without what is in flight, the table gets a sixth and the block beside it a twelfth: a snapshot needs both twice
+ * more, packed and in the image; the answer an eighth for the groups that are sorted at once, and as much for their order. Parts
+ * that are under way to process 0 may take half of it, all together. */
 #include "scan.h"
 
 #include "base/durable.h"
@@ -25,7 +25,6 @@ void scan_spill_begin(scan *s, bool anew)
 {
     const char *dir = getenv(CAIRN_ENV_DIR);
 
-    s->spill.memory = s->options.memory;
     if (s->spill.folder == NULL && dir != NULL && *dir != '\0' &&
         snprintf(s->spill_folder, sizeof s->spill_folder, "%s/spill", dir) < (int)sizeof s->spill_folder) {
         s->spill.folder = s->spill_folder;

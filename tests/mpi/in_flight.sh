@@ -36,6 +36,8 @@ expect_text "$out" '^2 processes: each has 8 blocks in hand' "--explain"
 expect_text "$out" "^7 of a process's next blocks are read ahead, by (io_uring|threads), while" "--explain"
 scan_on 1 --in-flight 7 --read-by mmap "$flights"
 expect_code 3 "no such way"
+scan_on 1 --read-by threads "$flights"
+expect_code 3 "--read-by alone"
 
 echo "- where there is no io_uring: threads, or an error if it was asked for"
 scan_on 1 --in-flight 7 --read-by threads --explain "$flights"
